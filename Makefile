@@ -1,0 +1,98 @@
+# One command each. `make` alone lists them.
+#
+# PYTHON  the interpreter the virtual environment is made from (python3)
+# VENV    where that environment lives (.venv)
+# Q       a question for the demo
+# ARGS    more arguments for pytest, as in: make test ARGS="-k cancel"
+
+PYTHON   ?= python3
+VENV     ?= .venv
+VERSIONS ?= 3.11 3.12 3.13
+
+.DEFAULT_GOAL := help
+.PHONY: help check format test test-others test-all cov demo dist clean
+
+# The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
+PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+BASE      := $(VENV)/.base-$(PYTHON_ID)
+DEV       := $(VENV)/.dev-$(PYTHON_ID)
+RUN       := $(VENV)/bin/python
+
+# Q is passed as it was typed: `value` keeps make from expanding a `$` in it, and the environment keeps
+# the shell from reading its quotes and backticks. An empty Q is still an argument, an absent one is not.
+ifneq ($(origin Q),undefined)
+override Q := $(value Q)
+export Q
+QUESTION = "$$Q"
+endif
+
+# What pip says is shown only when it fails.
+define install
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(1) \
+		>$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
+endef
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+# pyright looks for an installed package through the first Python of the PATH, and nowhere else.
+check: $(DEV) ## format, lint and types
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@PATH="$$(cd $(VENV)/bin && pwd):$$PATH" python -m pyright --verifytypes penguiflow --ignoreexternal
+
+format: $(DEV) ## rewrite the files in the project's format
+	@$(RUN) -m ruff check --fix-only --quiet .
+	@$(RUN) -m ruff format .
+
+test: $(DEV) ## run the test suite
+	@$(RUN) -m pytest $(ARGS)
+
+test-all: test test-others ## run it on every supported Python that is installed
+
+test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of its own
+	@for version in $(VERSIONS); do \
+		case '$(PYTHON_ID)' in $$version.*) continue ;; esac; \
+		found=; \
+		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/python; do \
+			if [ "$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$$version" ]; then \
+				found=$$python; break; \
+			fi; \
+		done; \
+		if [ -z "$$found" ]; then echo "Python $$version isn't installed: skipped."; continue; fi; \
+		echo "Python $$version ($$found)"; \
+		$(MAKE) --no-print-directory test PYTHON="$$found" VENV=$(VENV)-$$version || exit 1; \
+	done
+
+cov: $(DEV) ## run it and report the lines and branches it missed
+	@$(RUN) -m pytest --cov --cov-report=term-missing $(ARGS)
+
+demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="What is a floe?"
+	@$(RUN) -m examples.docs_assistant $(QUESTION)
+
+dist: $(DEV) ## build the wheel and the sdist into dist/
+	@rm -rf dist
+	@$(RUN) -m build --no-isolation --outdir dist .
+	@$(RUN) -m twine check --strict dist/*
+
+clean: ## remove what the other commands made
+	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BASE): pyproject.toml constraints.txt
+	@$(PYTHON) -c '' 2>/dev/null || { \
+		echo "'$(PYTHON)' doesn't start: install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "PenguiFlow needs Python 3.11 or newer and '$(PYTHON)' is $(PYTHON_ID): name another, as in: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' has no venv module: install it (Debian and Ubuntu: apt install python3-venv) and try again." >&2; exit 1; }
+	@echo "Setting up $(VENV) (only when something changed) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	$(call install,--editable .)
+	@touch $@
+
+$(DEV): $(BASE)
+	@echo "Installing the development tools into $(VENV) ..."
+	$(call install,--editable '.[dev]')
+	@touch $@

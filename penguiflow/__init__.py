@@ -1,0 +1,100 @@
+"""PenguiFlow: a tiny, async-only orchestration kernel for agent and data flows.
+
+from penguiflow import create, node
+
+@node
+async def greet(name: str) -> str:
+    return f"Hello, {name}!"
+
+async with create(greet) as flow:
+    print(await flow.ask("penguin"))
+"""
+
+from penguiflow._context import Context
+from penguiflow._errors import (
+    CycleError,
+    FlowError,
+    FlowErrorCode,
+    FlowStateError,
+    GraphError,
+    TraceCancelled,
+)
+from penguiflow._events import EVENT_TYPES, FlowEvent
+from penguiflow._explain import Explanation
+from penguiflow._flow import DEFAULT_MAX_TRACES, DEFAULT_QUEUE_MAXSIZE, PenguiFlow, create
+from penguiflow._graph import Edge, Graph, GraphNode
+from penguiflow._handle import FlowStream, TraceHandle
+from penguiflow._hooks import (
+    Drop,
+    Emit,
+    ExportRequest,
+    Replace,
+    Retry,
+    RoutingPolicy,
+    RoutingRequest,
+    hookimpl,
+)
+from penguiflow._messages import Budget, Headers, Message, StreamChunk
+from penguiflow._models import WM, FinalAnswer, PlanStep, Thought
+from penguiflow._node import OPEN_SEA, ROOKERY, Adjacency, Node, NodePolicy, node
+from penguiflow._patterns import join_k, map_concurrent, predicate_router, router, subflow, union_router
+from penguiflow._registry import ModelRegistry
+from penguiflow._streaming import chunk_to_ws_json, emit_stream_events, format_sse_event, stream_flow
+
+__version__ = "2.0.0"
+
+__all__ = [
+    "DEFAULT_MAX_TRACES",
+    "DEFAULT_QUEUE_MAXSIZE",
+    "EVENT_TYPES",
+    "OPEN_SEA",
+    "ROOKERY",
+    "WM",
+    "Adjacency",
+    "Budget",
+    "Context",
+    "CycleError",
+    "Drop",
+    "Edge",
+    "Emit",
+    "Explanation",
+    "ExportRequest",
+    "FinalAnswer",
+    "FlowError",
+    "FlowErrorCode",
+    "FlowEvent",
+    "FlowStateError",
+    "FlowStream",
+    "Graph",
+    "GraphError",
+    "GraphNode",
+    "Headers",
+    "Message",
+    "ModelRegistry",
+    "Node",
+    "NodePolicy",
+    "PenguiFlow",
+    "PlanStep",
+    "Replace",
+    "Retry",
+    "RoutingPolicy",
+    "RoutingRequest",
+    "StreamChunk",
+    "Thought",
+    "TraceCancelled",
+    "TraceHandle",
+    "__version__",
+    "chunk_to_ws_json",
+    "create",
+    "emit_stream_events",
+    "format_sse_event",
+    "hookimpl",
+    "join_k",
+    "map_concurrent",
+    "node",
+    "predicate_router",
+    "router",
+    "stream_flow",
+    "subflow",
+    "union_router",
+]

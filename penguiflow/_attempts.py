@@ -1,0 +1,222 @@
+"""Runs a node to its end: limits, attempts, time-outs, back-off, and what `on_error` decides.
+
+Rules: it returns what the node returned and delivers nothing, so a retry repeats nothing. Whatever fails for good
+is raised as a `FlowError`. A place under `max_concurrency` is held while an attempt runs, not while it backs off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from penguiflow._chunks import restart
+from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._hooks import Drop, Emit, Replace, Retry
+from penguiflow._node import NodePolicy
+from penguiflow._observe import ended, interrupted, node_event, started
+from penguiflow._parcel import Parcel
+from penguiflow._station import checked
+from penguiflow._trace import Hold, Trace, current_holds
+
+NO_RETRY = frozenset({FlowErrorCode.ROUTING})
+
+
+class Surfaced:
+    """The node's output is an error that a plugin wants delivered at Rookery."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: FlowError) -> None:
+        self.error = error
+
+
+async def run_node(parcel: Parcel) -> Any:
+    """Run a node, retries included.
+
+    Raises:
+        FlowError: it failed for good.
+        asyncio.CancelledError: its trace has ended.
+    """
+    try:
+        value = await _attempts(parcel, None)
+    except FlowError as error:
+        _close(parcel, "node_failed", error)
+        raise
+    except BaseException:
+        interrupted(parcel)
+        raise
+    _close(parcel, "node_success")
+    return value
+
+
+async def recover(parcel: Parcel, exc: BaseException) -> Any:
+    """Go on after the first attempt failed: what `run_node` does from there."""
+    return await _attempts(parcel, exc)
+
+
+def _close(parcel: Parcel, kind: str, error: FlowError | None = None) -> None:
+    if parcel._trace.outcome is None:
+        ended(kind, parcel, error)
+    else:
+        interrupted(parcel)
+
+
+async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
+    error: FlowError | None = None
+    try:
+        while True:
+            if failure is None:
+                try:
+                    return await _attempt(parcel)
+                except (Exception, asyncio.CancelledError) as exc:
+                    failure = exc
+            if isinstance(failure, asyncio.CancelledError) and _is_ours(parcel._trace):
+                raise failure
+            error = _final(parcel, failure)
+            if parcel._trace.outcome is not None:
+                raise error
+            _attempt_failed(parcel, error)
+            delay = _delay(parcel, error, failure)
+            if delay is None:
+                decision = await _decision(parcel, error)
+                if not isinstance(decision, Retry):
+                    return _followed(parcel, decision, error)
+                delay = max(0.0, decision.after_s)
+            failure = None
+            await _back_off(parcel, delay, error)
+    finally:
+        failure = error = None  # their tracebacks hold this frame: no cycle may remain
+
+
+def _is_ours(trace: Trace) -> bool:
+    """Whether a `CancelledError` is meant for this node, and did not come out of something that it awaited."""
+    task = asyncio.current_task()
+    return trace.outcome is not None or task is None or task.cancelling() > 0
+
+
+async def _attempt(parcel: Parcel) -> Any:
+    limit = parcel._trace.run.limits.get(parcel._station.index)
+    if limit is None or any(hold.limit is limit and hold.active for hold in parcel._trace.holds):
+        return await _timed(parcel)
+    if limit.locked() and not parcel._since:
+        parcel._since = parcel._trace.run.loop.time()
+    async with limit:
+        hold = Hold(limit)
+        token = current_holds.set((*current_holds.get(), hold))
+        try:
+            return await _timed(parcel)
+        finally:
+            hold.active = False
+            current_holds.reset(token)
+
+
+async def _timed(parcel: Parcel) -> Any:
+    station = parcel._station
+    if parcel._id is None and parcel._trace.run.dispatch.listeners:
+        started(parcel)
+    if station.timeout_s is None:
+        return checked(station, parcel, await _once(parcel))
+    try:
+        async with asyncio.timeout(station.timeout_s) as timer:
+            value = await _once(parcel)
+    except TimeoutError as exc:
+        if not timer.expired():
+            raise
+        raise _timeout(parcel, station.timeout_s) from exc
+    return checked(station, parcel, value)
+
+
+async def _once(parcel: Parcel) -> Any:
+    station = parcel._station
+    if station.subflow is not None:
+        return await parcel._trace.run.kernel.subflow(parcel)
+    if not station.generates:
+        return await station.call(parcel)
+    items = station.call(parcel)
+    try:
+        async for item in items:
+            await parcel.emit(checked(station, parcel, item))  # type: ignore[attr-defined]
+    finally:
+        await items.aclose()
+    return None
+
+
+def _timeout(parcel: Parcel, seconds: float) -> FlowError:
+    return _error(
+        parcel,
+        FlowErrorCode.NODE_TIMEOUT,
+        f"node {parcel._station.name!r} took longer than its timeout_s of {seconds:g} s",
+    )
+
+
+def _error(parcel: Parcel, code: str, message: str, original: BaseException | None = None) -> FlowError:
+    return FlowError(
+        trace_id=parcel._trace.id,
+        node_name=parcel._station.name,
+        node_id=parcel._station.node_id,
+        code=code,
+        message=message,
+        original_exc=original,
+        metadata={"attempts": parcel.attempt + 1},
+    )
+
+
+def _final(parcel: Parcel, exc: BaseException) -> FlowError:
+    """The failure as a `FlowError`. One that is of this trace, or of none yet, stays what it is."""
+    if isinstance(exc, FlowError) and exc.trace_id in (None, parcel._trace.id):
+        exc.trace_id = parcel._trace.id
+        exc.node_name = exc.node_name or parcel._station.name
+        exc.node_id = exc.node_id or parcel._station.node_id
+        exc.metadata.setdefault("attempts", parcel.attempt + 1)
+        return exc
+    said = str(exc) or "(it says no more)"
+    text = f"node {parcel._station.name!r} raised {type(exc).__name__}: {said}"
+    return _error(parcel, FlowErrorCode.NODE_EXCEPTION, text, exc)
+
+
+def _attempt_failed(parcel: Parcel, error: FlowError) -> None:
+    if parcel._trace.run.dispatch.listeners:
+        if parcel._id is None:
+            started(parcel)
+        kind = "node_timeout" if error.code == FlowErrorCode.NODE_TIMEOUT else "node_error"
+        node_event(kind, parcel, error=error.original_exc or error)
+
+
+def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None:
+    """Seconds to wait before the next attempt; `None` if there is none."""
+    policy: NodePolicy = parcel._station.policy
+    if parcel.attempt >= policy.max_retries or error.code in NO_RETRY or error.metadata.get("side") == "in":
+        return None
+    if parcel._emitted and not policy.retry_after_emit:
+        return None
+    cause = TimeoutError() if error.code == FlowErrorCode.NODE_TIMEOUT else exc
+    if not (isinstance(cause, policy.retry_on) or isinstance(error.original_exc, policy.retry_on)):
+        return None
+    delay = policy.backoff_base * policy.backoff_mult**parcel.attempt
+    if policy.max_backoff is not None:
+        delay = min(delay, policy.max_backoff)
+    return delay * (1 - policy.jitter * random.random())
+
+
+async def _decision(parcel: Parcel, error: FlowError) -> Any:
+    dispatch = parcel._trace.run.dispatch
+    return await dispatch.on_error(error, parcel._trace.run.name) if dispatch.handles_errors else None
+
+
+def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
+    if isinstance(decision, Replace):
+        return decision.payload
+    if not isinstance(decision, Drop | Emit):
+        raise error
+    _close(parcel, "node_failed", error)
+    return None if isinstance(decision, Drop) else Surfaced(error)
+
+
+async def _back_off(parcel: Parcel, delay: float, error: FlowError) -> None:
+    if parcel._trace.run.dispatch.listeners:
+        node_event("node_retry", parcel, error=error, extra={"delay_s": delay, "next_attempt": parcel.attempt + 1})
+    await asyncio.sleep(delay)
+    parcel.attempt += 1
+    parcel._emitted = False
+    restart(parcel)

@@ -1,0 +1,79 @@
+"""Stream chunks: numbered per stream, sent to the nodes that take them or straight to the trace's reader.
+
+Rules: `seq` counts on over retries, nodes and subflows, since it belongs to the trace. The first chunk that a new
+attempt writes to a stream that an earlier one wrote to carries `meta["restart"]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penguiflow._floes import named, reader_of, send
+from penguiflow._messages import StreamChunk, new_chunk
+from penguiflow._observe import node_event
+from penguiflow._parcel import Parcel
+from penguiflow._trace import CHILD, Trace
+
+
+async def write(
+    parcel: Parcel,
+    text: str,
+    stream_id: str | None,
+    seq: int | None,
+    done: bool,
+    meta: dict[str, Any] | None,
+    to: Any,
+) -> StreamChunk:
+    """Emit one chunk from inside a node, waiting where whoever takes it is full."""
+    trace = parcel._trace
+    name = trace.id if stream_id is None else stream_id
+    marks = parcel._stream_ids
+    if marks is None:
+        marks = parcel._stream_ids = {}
+    if marks.get(name):
+        meta = {**(meta or {}), "restart": True}
+    chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
+    marks[name] = False
+    if "stream_chunk" in trace.run.dispatch.listeners:
+        extra = {"stream_id": name, "seq": chunk.seq, "done": done, "length": len(text)}
+        node_event("stream_chunk", parcel, extra=extra)
+    await _pass_on(parcel, chunk, to)
+    return chunk
+
+
+def numbered(trace: Trace, stream_id: str, seq: int | None) -> int:
+    """The chunk's number: the stream's next, or the caller's own, from which the stream then counts on.
+
+    Raises:
+        ValueError: the caller's number is negative.
+    """
+    owner = trace.ledger.owner
+    if owner.streams is None:
+        owner.streams = {}
+    if seq is None:
+        seq = owner.streams.get(stream_id, 0)
+    elif not isinstance(seq, int) or seq < 0:
+        raise ValueError(f"seq counts chunks from 0, and {seq!r} is no such number: leave it out to count on")
+    owner.streams[stream_id] = seq + 1
+    return seq
+
+
+def restart(parcel: Parcel) -> None:
+    """A new attempt begins: what it writes first to each stream used so far voids what is there."""
+    for name in parcel._stream_ids or ():
+        parcel._stream_ids[name] = True  # type: ignore[index]
+
+
+async def _pass_on(parcel: Parcel, chunk: StreamChunk, to: Any) -> None:
+    station, trace = parcel._station, parcel._trace
+    if to is not None:
+        targets, leaves = named(station, to, station.successors)
+        await send(parcel, chunk, targets, leaves)
+    elif station.chunk_targets:
+        await send(parcel, chunk, station.chunk_targets, False)
+    elif trace.mode == CHILD and trace.outlet is not None:
+        await _pass_on(trace.outlet, chunk, None)
+    else:
+        channel = reader_of(trace)
+        if channel is not None and not channel.offer(chunk, station.name):
+            await channel.put(chunk, station.name)

@@ -1,0 +1,157 @@
+"""What can go wrong, as exceptions.
+
+* `FlowError`: a trace did not complete; its `code` says why.
+    * `TraceCancelled`: because somebody cancelled it.
+* `GraphError`: `create()` was given a graph that can't run; lists every problem at once.
+    * `CycleError`: among them a cycle that nobody allowed.
+* `FlowStateError`: a call that the flow's state doesn't admit (not running, running already, stopping).
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+
+class FlowErrorCode(StrEnum):
+    """Why a trace did not complete."""
+
+    NODE_EXCEPTION = "NODE_EXCEPTION"
+    NODE_TIMEOUT = "NODE_TIMEOUT"
+    VALIDATION = "VALIDATION"
+    ROUTING = "ROUTING"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    HOP_BUDGET_EXHAUSTED = "HOP_BUDGET_EXHAUSTED"
+    TOKEN_BUDGET_EXHAUSTED = "TOKEN_BUDGET_EXHAUSTED"
+    COST_BUDGET_EXHAUSTED = "COST_BUDGET_EXHAUSTED"
+    JOIN_STARVED = "JOIN_STARVED"
+    TRACE_CANCELLED = "TRACE_CANCELLED"
+
+
+class FlowError(Exception):
+    """A trace did not complete. Pickles, even when the exception behind it can't.
+
+    Attributes:
+        trace_id: The trace that failed.
+        node_name: The node that it failed in, if it failed in one.
+        node_id: That node's id, unique over nested flows.
+        code: Why: a `FlowErrorCode`, or a string of your own.
+        message: A sentence for people.
+        original_exc: The exception that the node raised, if it raised one.
+        metadata: Facts for machines, such as the number of attempts.
+    """
+
+    def __init__(
+        self,
+        *,
+        trace_id: str | None = None,
+        node_name: str | None = None,
+        code: FlowErrorCode | str,
+        message: str,
+        original_exc: BaseException | None = None,
+        node_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.trace_id = trace_id
+        self.node_name = node_name
+        self.node_id = node_id
+        self.code = code
+        self.message = message
+        self.original_exc = original_exc
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.__cause__ = original_exc
+
+    def unwrap(self) -> BaseException | None:
+        """The exception that the node raised, if it raised one."""
+        return self.original_exc
+
+    def to_payload(self) -> dict[str, Any]:
+        """The error as a dictionary of JSON values, for logs and wire formats."""
+        cause = self.original_exc
+        return {
+            "code": str(self.code),
+            "message": self.message,
+            "trace_id": self.trace_id,
+            "node_name": self.node_name,
+            "node_id": self.node_id,
+            "exception_type": None if cause is None else type(cause).__name__,
+            "exception": None if cause is None else str(cause),
+            "metadata": {key: _jsonable(value) for key, value in self.metadata.items()},
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {
+            "trace_id": self.trace_id,
+            "node_name": self.node_name,
+            "node_id": self.node_id,
+            "code": self.code,
+            "message": self.message,
+            "original_exc": _portable(self.original_exc),
+            "metadata": {key: _portable(value) for key, value in self.metadata.items()},
+        }
+        return (_rebuilt, (type(self), state))
+
+
+def _rebuilt(kind: type[FlowError], state: dict[str, Any]) -> FlowError:
+    error = kind.__new__(kind)
+    FlowError.__init__(error, **state)
+    return error
+
+
+def _portable(value: Any) -> Any:
+    """`value`, or what can be said of it where it doesn't survive pickling."""
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:
+        text = f"{type(value).__name__}: {value}"
+        return RuntimeError(text) if isinstance(value, BaseException) else text
+    return value
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return repr(value)
+
+
+class TraceCancelled(FlowError):
+    """Somebody cancelled the trace. Never an `asyncio.CancelledError`, so that a waiter can tell the two apart."""
+
+    def __init__(self, trace_id: str | None = None, message: str | None = None) -> None:
+        super().__init__(
+            trace_id=trace_id,
+            code=FlowErrorCode.TRACE_CANCELLED,
+            message=message or "the trace was cancelled before it completed",
+        )
+
+
+class GraphError(ValueError):
+    """The graph can't run.
+
+    Attributes:
+        problems: Every problem found, a sentence each, with what to do about it.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        title = "the graph has a problem" if count == 1 else f"the graph has {count} problems"
+        super().__init__("\n  - ".join([f"{title}:", *self.problems]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.problems,))
+
+
+class CycleError(GraphError):
+    """The graph has a cycle that nobody allowed."""
+
+
+class FlowStateError(RuntimeError):
+    """The flow's state doesn't admit this call: it isn't running, runs already, or is stopping."""

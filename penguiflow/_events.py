@@ -1,0 +1,163 @@
+"""What observers see: `FlowEvent` and the names of its types.
+
+Rules: an event is built only when somebody listens to its type. It is a snapshot: nothing in it changes afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penguiflow._messages import Message
+
+FLOW_EVENTS = ("flow_start", "flow_stop")
+TRACE_EVENTS = ("trace_start", "trace_finish", "trace_cancel_start", "trace_cancel_finish")
+NODE_EVENTS = (
+    "node_start",
+    "node_success",
+    "node_error",
+    "node_timeout",
+    "node_retry",
+    "node_failed",
+    "node_cancelled",
+    "node_expired",
+)
+OTHER_EVENTS = ("route_decided", "route_dropped", "stream_chunk", "plugin_error")
+EVENT_TYPES = (*FLOW_EVENTS, *TRACE_EVENTS, *NODE_EVENTS, *OTHER_EVENTS)
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class FlowEvent:
+    """One thing that happened. Read-only by convention; new fields may be added, none is ever taken away.
+
+    Attributes:
+        event_type: One of `penguiflow.EVENT_TYPES`.
+        ts: When (epoch seconds).
+        flow_name: The flow that it happened in; a subflow's own name inside a subflow.
+        node_name: The node that it happened in, if any.
+        node_id: That node's id, unique over nested flows (`flow/subflow/node`).
+        trace_id: The trace that it belongs to, if any.
+        invocation_id: Names one run of a node, retries included.
+        parent_invocation_ids: The runs whose outputs this run consumes: several at a join, none at the entry.
+        attempt: Counts a run's attempts from 0.
+        latency_ms: How long the run (or, on attempt events, the attempt; on `trace_finish`, the trace) took.
+        queue_wait_ms: How long the message waited for the node.
+        queue_depth_in: Messages of this trace that wait for the node.
+        queue_depth_out: Messages of this trace that wait for the node's successors.
+        trace_pending: Messages of this trace that wait anywhere.
+        trace_inflight: Node runs of this trace under way.
+        outcome: On `trace_finish`: `completed`, `failed`, `cancelled` or `expired`.
+        error: The exception, where there is one.
+        extra: What only some types have (`seq`, `targets`, `delay_s`, ...).
+    """
+
+    __slots__ = (
+        "_source",
+        "attempt",
+        "error",
+        "event_type",
+        "extra",
+        "flow_name",
+        "invocation_id",
+        "latency_ms",
+        "node_id",
+        "node_name",
+        "outcome",
+        "parent_invocation_ids",
+        "queue_depth_in",
+        "queue_depth_out",
+        "queue_wait_ms",
+        "trace_id",
+        "trace_inflight",
+        "trace_pending",
+        "ts",
+    )
+
+    def __init__(
+        self,
+        event_type: str,
+        ts: float,
+        flow_name: str,
+        node_name: str | None = None,
+        node_id: str | None = None,
+        trace_id: str | None = None,
+        invocation_id: str | None = None,
+        parent_invocation_ids: tuple[str, ...] = (),
+        attempt: int = 0,
+        latency_ms: float | None = None,
+        queue_wait_ms: float | None = None,
+        queue_depth_in: int = 0,
+        queue_depth_out: int = 0,
+        trace_pending: int = 0,
+        trace_inflight: int = 0,
+        outcome: str | None = None,
+        error: BaseException | None = None,
+        message: Any = None,
+        extra: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        self.event_type = event_type
+        self.ts = ts
+        self.flow_name = flow_name
+        self.node_name = node_name
+        self.node_id = node_id
+        self.trace_id = trace_id
+        self.invocation_id = invocation_id
+        self.parent_invocation_ids = parent_invocation_ids
+        self.attempt = attempt
+        self.latency_ms = latency_ms
+        self.queue_wait_ms = queue_wait_ms
+        self.queue_depth_in = queue_depth_in
+        self.queue_depth_out = queue_depth_out
+        self.trace_pending = trace_pending
+        self.trace_inflight = trace_inflight
+        self.outcome = outcome
+        self.error = error
+        self._source = message
+        self.extra = extra
+
+    @property
+    def message(self) -> Message[Any] | None:
+        """The message that the node runs on, with its envelope; `None` on events of no node or message."""
+        source = self._source
+        return source if source is None or isinstance(source, Message) else source.message
+
+    @property
+    def queue_depth(self) -> int:
+        """`queue_depth_in + queue_depth_out`."""
+        return self.queue_depth_in + self.queue_depth_out
+
+    def to_payload(self) -> dict[str, Any]:
+        """The event as a dictionary for logs: no message, the error as text, and only what is known."""
+        payload: dict[str, Any] = {"event": self.event_type}
+        for name in _PAYLOAD_FIELDS:
+            value = getattr(self, name)
+            if value is not None and value != ():
+                payload[name] = value
+        if self.error is not None:
+            payload["error"] = f"{type(self.error).__name__}: {self.error}"
+        return payload | dict(self.extra)
+
+    def __repr__(self) -> str:
+        where = f" {self.node_name}" if self.node_name else ""
+        return f"<FlowEvent {self.event_type}{where} trace={self.trace_id}>"
+
+
+_PAYLOAD_FIELDS = (
+    "ts",
+    "flow_name",
+    "node_name",
+    "node_id",
+    "trace_id",
+    "invocation_id",
+    "parent_invocation_ids",
+    "attempt",
+    "latency_ms",
+    "queue_wait_ms",
+    "queue_depth_in",
+    "queue_depth_out",
+    "queue_depth",
+    "trace_pending",
+    "trace_inflight",
+    "outcome",
+)

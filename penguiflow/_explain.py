@@ -1,0 +1,71 @@
+"""What a trace waits for, in words. Rules: reads, never changes; the same state gives the same text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penguiflow._trace import CHILD, Strand, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a trace is doing.
+
+    Attributes:
+        trace_id: The trace.
+        status: `live`, or `ending` once it has been decided how it ends.
+        waits_for: A sentence for each thing that it waits for, in the order of the nodes.
+    """
+
+    trace_id: str
+    status: str
+    waits_for: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n  - ".join([f"trace {self.trace_id} is {self.status}", *self.waits_for])
+
+
+def explained(trace: Trace) -> Explanation:
+    """Explain a trace that has not settled."""
+    status = "live" if trace.outcome is None else "ending"
+    return Explanation(trace.id, status, (*_waits(trace), *_nested(trace)))
+
+
+def _waits(trace: Trace) -> list[str]:
+    lines = []
+    stations = trace.run.stations
+    for station in stations:
+        index = station.index
+        strands = [s for s in trace.strands if s.parcel is not None and s.parcel._station is station]
+        lines += [_running(strand, station.name) for strand in strands]
+        room = (trace.rooms or {}).get(index)
+        if room is not None:
+            for edge, count in sorted(room.counts.items()):
+                source = stations[edge].name if edge >= 0 else "OpenSea"
+                full = count >= trace.run.queue_maxsize
+                if count:
+                    lines.append(
+                        f"{count} messages wait on {source} -> {station.name}" + (", a full floe" if full else "")
+                    )
+        bucket = (trace.joins or {}).get(index)
+        if bucket is not None and bucket.items and station.join is not None:
+            came = {parcel._edge for parcel in bucket.items}
+            absent = [stations[i].name for i in station.predecessors if i not in came]
+            none = f", none from {', '.join(absent)}" if absent else ""
+            lines.append(f"join {station.name!r} has {len(bucket.items)} of {station.join.k}{none}")
+    if not trace.strands and not lines:
+        lines.append("nothing runs and nothing waits")
+    return lines
+
+
+def _running(strand: Strand, name: str) -> str:
+    attempt = strand.parcel.attempt if strand.parcel is not None else 0
+    return f"node {name!r} is running" + (f" (attempt {attempt + 1})" if attempt else "")
+
+
+def _nested(trace: Trace) -> list[str]:
+    found = []
+    for child in sorted(trace.children or (), key=lambda t: t.run.name):
+        assert child.mode == CHILD
+        found += [f"{child.run.name}: {line}" for line in explained(child).waits_for]
+    return found

@@ -1,0 +1,420 @@
+"""`PenguiFlow`: a flow that can be run, asked, streamed from and stopped; and `create`, which makes one.
+
+Rules: this is the surface. Each method says what its arguments mean, checks the flow's state, and asks the layer that
+knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+from penguiflow import _entry as entry
+from penguiflow._channel import Channel, ChannelClosed
+from penguiflow._chunks import numbered
+from penguiflow._dispatch import Dispatch
+from penguiflow._errors import FlowStateError
+from penguiflow._events import FlowEvent
+from penguiflow._explain import Explanation, explained
+from penguiflow._floes import reader_of
+from penguiflow._graph import Graph, wire
+from penguiflow._handle import FlowStream, TraceHandle, cancelled
+from penguiflow._hooks import ExportRequest
+from penguiflow._lifecycle import cancel
+from penguiflow._lifetime import Lifetime
+from penguiflow._messages import Message, StreamChunk, new_chunk
+from penguiflow._nested import playbook, subflow
+from penguiflow._node import Adjacency, Node
+from penguiflow._parcel import Parcel
+from penguiflow._plan import Plan, Resources
+from penguiflow._registry import ModelRegistry
+from penguiflow._results import failure, future_of, output
+from penguiflow._strands import begin, spawn
+from penguiflow._trace import ASK, EMIT, START, STREAM, Run, Trace
+
+DEFAULT_QUEUE_MAXSIZE = 64
+DEFAULT_MAX_TRACES = 1024
+
+To = str | Node | Iterable[str | Node] | None
+
+
+class _Runtime:
+    """What the layers below ask of the runtime."""
+
+    spawn = staticmethod(spawn)
+
+    async def playbook(self, parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
+        return await playbook(parcel, begin, flow, message, timeout)
+
+    async def subflow(self, parcel: Parcel) -> Any:
+        return await subflow(parcel, begin)
+
+
+class PenguiFlow:
+    """A flow. Made by `create`; runs in one event loop at a time, and may run again after `stop`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._registry = ModelRegistry()
+        self._life: Lifetime | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._rookery: Channel | None = None
+
+    @property
+    def name(self) -> str:
+        """The flow's name, as in events and diagrams."""
+        return self.plan.name
+
+    @property
+    def graph(self) -> Graph:
+        """The flow's graph: immutable, and the same each time."""
+        return self.plan.graph(self._registry)
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The names of the plugins given to `create`, in the order they are asked."""
+        return self.plan.dispatch.names
+
+    @property
+    def running(self) -> bool:
+        """Whether the flow takes messages."""
+        return self._life is not None and not self._life.run.draining
+
+    def run(self, registry: ModelRegistry | None = None) -> None:
+        """Start taking messages, in the event loop that runs now.
+
+        Args:
+            registry: Models by node name, where annotations don't say or shall not count.
+
+        Raises:
+            FlowStateError: it runs already, or no event loop does.
+        """
+        if self._life is not None:
+            raise FlowStateError(f"flow {self.name!r} is running already: `await flow.stop()` first")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise FlowStateError("a flow runs in an event loop: call run() inside `async def`") from None
+        self._registry = registry or ModelRegistry()
+        run = self.plan.start(_Runtime(), self._registry, self.plan.dispatch.started())
+        if self._rookery is not None:
+            self._rookery.drain_to(run.rookery)
+        self._rookery = run.rookery
+        self._life = Lifetime(self.plan, run)
+
+    async def stop(self, drain_s: float | None = None) -> None:
+        """Take no more messages, finish the accepted ones, and end. What is left in Rookery can still be fetched.
+
+        Args:
+            drain_s: Seconds that traces may take to finish; then they are cancelled. `None` waits for all of them, 0
+            for none.
+
+        Raises:
+            FlowStateError: called from inside a node of this flow, which it would wait for.
+        """
+        if drain_s is not None and not drain_s >= 0:
+            raise ValueError(f"drain_s is a number of seconds from 0 on, not {drain_s!r}")
+        if self._life is None:
+            return
+        if entry.caller_in(self._life.run) is not None:
+            raise FlowStateError("a node can't stop the flow that it runs in: it would wait for itself")
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(self._life, drain_s))
+        try:
+            await asyncio.shield(self._stopping)
+        except asyncio.CancelledError:
+            if self._life is not None:
+                for trace in tuple(self._life.run.traces.values()):
+                    cancel(trace)
+            raise
+
+    async def _stop(self, life: Lifetime, drain_s: float | None) -> None:
+        try:
+            await life.stop(drain_s)
+        finally:
+            self._life = self._stopping = None
+
+    async def __aenter__(self) -> PenguiFlow:
+        self.run()
+        assert self._life is not None
+        try:
+            await self._life.ready()
+        except BaseException:
+            self._life = None
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop(drain_s=None if exc is None else 0)
+
+    async def ask(self, message: Any, timeout_s: float | None = None) -> Any:
+        """Send one message through and wait for what comes out.
+
+        Args:
+            message: A payload, or a `Message` that brings its envelope.
+            timeout_s: Seconds until the trace expires.
+
+        Returns:
+            The output: a payload, or a `Message` if that was given; `None` if nothing came out.
+
+        Raises:
+            FlowError: the trace did not complete; its `code` says why.
+            FlowStateError: the flow isn't running.
+            ValueError: several outputs came out, or the message's trace is live already.
+        """
+        run = self._require()
+        trace = entry.admitted(run, message, ASK, timeout_s) or await entry.waited(run, message, ASK, timeout_s)
+        finished = future_of(trace)
+        entry.started(trace, message, run.entries)
+        try:
+            await finished
+        except asyncio.CancelledError:
+            cancel(trace)
+            raise
+        error = failure(trace)
+        if error is None:
+            return output(trace)
+        trace.error = None  # its traceback is about to hold this frame: no cycle may remain
+        try:
+            raise error
+        finally:
+            del error
+
+    def stream(self, message: Any, timeout_s: float | None = None) -> FlowStream:
+        """Send one message through and read its chunks as they come: `async with flow.stream(x) as s`.
+
+        Entering it raises what `ask` raises before a trace starts; leaving it early cancels the trace.
+        """
+
+        async def opened() -> Trace:
+            run = self._require()
+            trace = entry.admitted(run, message, STREAM, timeout_s)
+            trace = trace or await entry.waited(run, message, STREAM, timeout_s)
+            trace.reader = Channel(run.queue_maxsize)
+            entry.started(trace, message, run.entries)
+            return trace
+
+        return FlowStream(opened)
+
+    def start(self, message: Any, timeout_s: float | None = None) -> TraceHandle:
+        """Send one message through without waiting.
+
+        Raises:
+            asyncio.QueueFull: `max_traces` traces are in flight.
+            FlowStateError: the flow isn't running.
+            ValueError: the message's trace is live already.
+        """
+        run = self._require()
+        trace = entry.admitted(run, message, START, timeout_s)
+        if trace is None:
+            raise asyncio.QueueFull(_slots_text(run))
+        trace.reader = Channel(run.queue_maxsize)
+        entry.started(trace, message, run.entries)
+        return TraceHandle(trace)
+
+    async def emit(self, message: Any, to: To = None) -> str:
+        """Put a message in and go on; what comes out is found with `fetch`. A live trace's id joins that trace.
+
+        Args:
+            message: A payload, or a `Message` that brings its envelope.
+            to: Nodes, or names, to enter at instead of the flow's entries.
+
+        Returns:
+            The id of its trace.
+
+        Raises:
+            FlowStateError: the flow isn't running.
+            ValueError: there is no such node.
+        """
+        run = self._require()
+        stations = entry.places(run, to)
+        trace = _live(run, message)
+        if trace is not None:
+            await entry.joined(trace, message, stations)
+        else:
+            trace = entry.admitted(run, message, EMIT, None) or await entry.waited(run, message, EMIT, None)
+            entry.started(trace, message, stations)
+        return trace.id
+
+    def emit_nowait(self, message: Any, to: To = None) -> str:
+        """`emit` that never waits.
+
+        Raises:
+            asyncio.QueueFull: `max_traces` traces are in flight, or a floe of the live trace is full.
+        """
+        run = self._require()
+        stations = entry.places(run, to)
+        trace = _live(run, message)
+        if trace is not None:
+            entry.joined_nowait(trace, message, stations)
+            return trace.id
+        trace = entry.admitted(run, message, EMIT, None)
+        if trace is None:
+            raise asyncio.QueueFull(_slots_text(run))
+        entry.started(trace, message, stations)
+        return trace.id
+
+    async def emit_chunk(
+        self,
+        text: str,
+        parent: Message[Any],
+        *,
+        stream_id: str | None = None,
+        seq: int | None = None,
+        done: bool = False,
+        meta: dict[str, Any] | None = None,
+        to: To = None,
+    ) -> StreamChunk:
+        """Put a stream chunk in from outside, in `parent`'s trace.
+
+        It enters at the nodes that admit a `StreamChunk`; where none does, it goes to the reader of the live trace, or
+        to Rookery.
+        """
+        run = self._require()
+        trace, name = run.traces.get(parent.trace_id), stream_id or parent.trace_id
+        number = (seq or 0) if trace is None else numbered(trace, name, seq)
+        chunk = new_chunk(name, number, text, done, meta)
+        stations = entry.places(run, to) if to is not None else tuple(s for s in run.entries if s.takes_chunks)
+        if stations:
+            await self.emit(parent.model_copy(update={"payload": chunk}), to=[s.name for s in stations])
+            return chunk
+        channel = run.rookery if trace is None else reader_of(trace)
+        if channel is not None:
+            await channel.put(chunk)
+        return chunk
+
+    async def fetch(self, from_: To = None) -> Any:
+        """The next output of the emitted traces, as its node returned it. Outputs of different traces come in any
+        order.
+
+        Args:
+            from_: Only what these nodes returned.
+
+        Raises:
+            FlowStateError: the flow isn't running, and nothing is left.
+            TraceCancelled: the only trace that could have given something was cancelled.
+            ValueError: there is no such node.
+        """
+        if self._rookery is None:
+            raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
+        try:
+            return await self._rookery.get(None if from_ is None else self._names(from_))
+        except ChannelClosed:
+            raise FlowStateError(f"flow {self.name!r} has stopped, and nothing is left to fetch") from None
+
+    async def fetch_any(self, from_: To = None) -> Any:
+        """The next output of any of these nodes: the same as `fetch`."""
+        return await self.fetch(from_)
+
+    def _names(self, from_: Any) -> tuple[str, ...]:
+        wanted = [from_] if isinstance(from_, str | Node) else list(from_)
+        known = [node.name for node in self.plan.wiring.nodes]
+        names = tuple(node.name if isinstance(node, Node) else node for node in wanted)
+        for name in names:
+            if name not in known:
+                raise ValueError(f"flow {self.name!r} has no node {name!r}: it has {', '.join(known)}")
+        return names
+
+    async def cancel(self, trace_id: str) -> bool:
+        """Cancel a trace, with all that runs and waits in it.
+
+        Returns:
+            `True` when the trace has settled, `False` if no such trace is live.
+        """
+        trace = None if self._life is None else self._life.run.traces.get(trace_id)
+        return False if trace is None else await cancelled(trace)
+
+    def explain(self, trace_id: str) -> Explanation:
+        """What a live trace waits for.
+
+        Raises:
+            KeyError: no such trace is live.
+        """
+        trace = None if self._life is None else self._life.run.traces.get(trace_id)
+        if trace is None:
+            raise KeyError(f"no trace {trace_id!r} is live in flow {self.name!r}: it has ended, or never was")
+        return explained(trace)
+
+    def export(self, format: str, **options: Any) -> str | bytes:
+        """The graph as text, written by a plugin.
+
+        Raises:
+            LookupError: no plugin knows the format; the text names the package to install.
+        """
+        found = self.plan.dispatch.export(ExportRequest(self.graph, format, options))
+        if found is None:
+            raise LookupError(f"no plugin exports {format!r}: pip install penguiflow-viz")
+        return found
+
+    def _require(self) -> Run:
+        if self._life is None:
+            raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
+        run = self._life.run
+        if run.loop is not asyncio.get_running_loop():
+            raise FlowStateError(f"flow {self.name!r} runs in another event loop: stop it there, or use one flow each")
+        return run
+
+    def __repr__(self) -> str:
+        return f"<PenguiFlow {self.name}: {len(self.plan.wiring.nodes)} nodes>"
+
+
+def _live(run: Run, message: Any) -> Trace | None:
+    return run.traces.get(message.trace_id) if isinstance(message, Message) else None
+
+
+def _slots_text(run: Run) -> str:
+    return f"{run.max_traces} traces are in flight (max_traces): wait for one, or use `await emit` or `await ask`"
+
+
+def create(
+    *adjacencies: Adjacency | Node | tuple[Node, Sequence[Node]],
+    name: str = "flow",
+    queue_maxsize: int = DEFAULT_QUEUE_MAXSIZE,
+    max_traces: int = DEFAULT_MAX_TRACES,
+    allow_cycles: bool = False,
+    emit_errors_to_rookery: bool = False,
+    plugins: Sequence[Any] = (),
+    on_event: Callable[[FlowEvent], None] | None = None,
+    resources: Resources | None = None,
+) -> PenguiFlow:
+    """Make a flow of nodes and edges: `create(a.to(b, c), b.to(d), c.to(d))`.
+
+    Args:
+        adjacencies: What `a.to(b)` returns, or a node that stands alone.
+        name: The flow's name, as in events and diagrams.
+        queue_maxsize: How many messages each floe of a trace, each stream and Rookery hold.
+        max_traces: How many traces may be in flight.
+        allow_cycles: Allow every cycle, whatever its nodes say.
+        emit_errors_to_rookery: Deliver the errors of emitted traces at Rookery instead of only logging them.
+        plugins: Objects with methods marked by `hookimpl`.
+        on_event: A function that sees every event.
+        resources: A function that returns an async context manager; entered when the flow starts, left when it has
+            stopped, its value at `ctx.resources`.
+
+    Raises:
+        GraphError: the graph can't run; the text lists every problem. `CycleError` if one is a forbidden cycle.
+        TypeError: a plugin, or an argument, is of the wrong kind.
+        ValueError: a limit below 1, or an empty name.
+    """
+    for label, value in (("queue_maxsize", queue_maxsize), ("max_traces", max_traces)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{label} is a whole number from 1 on, not {value!r}")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a flow's name is a non-empty string, not {name!r}")
+    if resources is not None and not callable(resources):
+        raise TypeError("resources= takes a function that returns an async context manager, not the manager itself")
+    return PenguiFlow(
+        Plan(
+            name,
+            wire(adjacencies, allow_cycles),
+            Dispatch(plugins, on_event),
+            queue_maxsize,
+            max_traces,
+            emit_errors_to_rookery,
+            resources,
+        )
+    )

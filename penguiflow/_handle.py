@@ -1,0 +1,208 @@
+"""Ways to follow a trace: `TraceHandle` for one that was started, `FlowStream` for one that is read as it goes.
+
+Rules: what isn't read makes the node that writes it wait, up to the moment somebody says that he won't read: by
+asking for the result alone, by leaving, or by letting the handle go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any
+
+from penguiflow._channel import Channel, ChannelClosed
+from penguiflow._errors import FlowStateError
+from penguiflow._lifecycle import cancel
+from penguiflow._messages import StreamChunk
+from penguiflow._results import failure, future_of, output, outputs
+from penguiflow._trace import CANCELLED, Trace
+
+
+class TraceHandle:
+    """A trace under way.
+
+    Iterate over it to get all it yields, chunks and outputs in their order, or await `result()` or `results()`. A
+    handle that is let go lets the trace run on, and nobody reads its chunks.
+    """
+
+    __slots__ = ("_reading", "_trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._reading = False
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, as in events and errors."""
+        return self._trace.id
+
+    @property
+    def outcome(self) -> str | None:
+        """`completed`, `failed`, `cancelled` or `expired`; `None` while it goes on."""
+        return self._trace.outcome if self._trace.settled else None
+
+    async def result(self) -> Any:
+        """The output: a payload, or a `Message` if the trace was started with one; `None` if there is none.
+
+        Raises:
+            FlowError: the trace did not complete.
+            ValueError: there are several outputs.
+        """
+        await self._finished()
+        return output(self._trace)
+
+    async def results(self) -> list[Any]:
+        """All outputs, in the order they left.
+
+        Raises:
+            FlowError: the trace did not complete.
+        """
+        await self._finished()
+        return outputs(self._trace)
+
+    async def cancel(self) -> bool:
+        """Cancel the trace; `True` when it has settled, `False` if it had ended already."""
+        return await cancelled(self._trace)
+
+    async def _finished(self) -> None:
+        if not self._reading:
+            self._ignore()
+        await future_of(self._trace)
+        _raise_failure(self._trace)
+
+    def _ignore(self) -> None:
+        if self._trace.reader is not None:
+            self._trace.reader.discard()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        if self._reading:
+            raise FlowStateError("this handle is being read already: one reader gets everything, two would share it")
+        self._reading = True
+        return _Reading(self._trace, self._ignore)
+
+    def __del__(self) -> None:
+        if not self._reading and not self._trace.settled:
+            self._ignore()
+
+    def __repr__(self) -> str:
+        return f"<TraceHandle {self.trace_id} {self.outcome or 'live'}>"
+
+
+class _Reading:
+    """One pass over what a trace yields. Whoever stops early makes nobody wait."""
+
+    __slots__ = ("_ignore", "_trace")
+
+    def __init__(self, trace: Trace, ignore: Callable[[], None]) -> None:
+        self._trace = trace
+        self._ignore = ignore
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        channel = self._trace.reader
+        assert channel is not None
+        try:
+            return await channel.get()
+        except ChannelClosed:
+            pass
+        _raise_failure(self._trace)
+        raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        if not self._trace.settled:
+            self._ignore()
+
+
+class FlowStream:
+    """A trace that is read chunk by chunk: `async with flow.stream(x) as s: async for chunk in s: ...`.
+
+    Leaving the block early cancels the trace.
+    """
+
+    def __init__(self, open_trace: Callable[[], Any]) -> None:
+        self._open = open_trace
+        self._trace: Trace | None = None
+        self._channel: Channel | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id, as in events and errors."""
+        return self._entered().id
+
+    @property
+    def result(self) -> Any:
+        """The output, once the stream has ended: a payload, or a `Message` if the flow was asked with one.
+
+        Raises:
+            FlowStateError: the stream goes on.
+            FlowError: the trace did not complete.
+            ValueError: there are several outputs.
+        """
+        trace = self._entered()
+        if not trace.settled:
+            raise FlowStateError("the result is there when the stream has ended: iterate to its end first")
+        _raise_failure(trace)
+        return output(trace)
+
+    async def __aenter__(self) -> FlowStream:
+        if self._trace is not None:
+            raise FlowStateError("this stream was entered before: call flow.stream() again for another one")
+        self._trace = await self._open()
+        self._channel = self._entered().reader
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        trace = self._entered()
+        if not trace.settled:
+            cancel(trace)
+            await future_of(trace)
+
+    def __aiter__(self) -> FlowStream:
+        self._entered()
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        trace = self._entered()
+        assert self._channel is not None
+        try:
+            chunk: StreamChunk = await self._channel.get()
+        except ChannelClosed:
+            pass
+        else:
+            return chunk
+        _raise_failure(trace)
+        raise StopAsyncIteration
+
+    def _entered(self) -> Trace:
+        if self._trace is None:
+            raise FlowStateError("enter the stream first: `async with flow.stream(x) as s`")
+        return self._trace
+
+
+async def cancelled(trace: Trace) -> bool:
+    """Cancel a trace and wait until it has settled, except from inside it."""
+    from_inside = _inside(trace)
+    done = cancel(trace)
+    if not (trace.settled or from_inside):
+        await future_of(trace)
+    return done or (not trace.settled and trace.outcome == CANCELLED)
+
+
+def _inside(trace: Trace) -> bool:
+    task = asyncio.current_task()
+    traces = [trace, *(trace.children or ())]
+    return any(strand.task is task for t in traces for strand in t.strands)
+
+
+def _raise_failure(trace: Trace) -> None:
+    error = failure(trace)
+    if error is not None:
+        try:
+            raise error.with_traceback(None)
+        finally:
+            del error, trace

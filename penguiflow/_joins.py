@@ -1,0 +1,69 @@
+"""Joins: any k messages of a trace become one.
+
+Rules: what a join holds belongs to the trace and ends with it. The k messages are listed by the order of the
+predecessors, then of arrival; their `meta` is merged in that order, later wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penguiflow._lifecycle import fail, rest, starvation
+from penguiflow._parcel import Parcel
+from penguiflow._trace import Bucket, Trace
+
+
+def gather(parcel: Parcel) -> Parcel | None:
+    """Add a message to its join; the joined message once there are k."""
+    trace, station = parcel._trace, parcel._station
+    assert station.join is not None
+    if trace.joins is None:
+        trace.joins = {}
+    bucket = trace.joins.setdefault(station.index, Bucket())
+    bucket.items.append(parcel)
+    if len(bucket.items) < station.join.k:
+        if bucket.timer is None and station.join.timeout_s is not None:
+            bucket.timer = trace.run.loop.call_later(station.join.timeout_s, _give_up, trace, station.index, bucket)
+        return None
+    if bucket.timer is not None:
+        bucket.timer.cancel()
+        bucket.timer = None
+    parts, bucket.items = sorted(bucket.items, key=_order), []
+    bucket.fired += 1
+    return _joined(parcel, parts)
+
+
+def _order(parcel: Parcel) -> int:
+    """Where a message stands among the predecessors (in the order of the nodes); sorting is stable."""
+    return parcel._edge
+
+
+def _joined(last: Parcel, parts: list[Parcel]) -> Parcel:
+    metas = [part._meta for part in parts if part._meta is not None]
+    meta: dict[str, Any] | None = None
+    for part in metas:
+        meta = {**(meta or {}), **part}
+    joined = type(last)(
+        last._trace,
+        last._station,
+        [part._payload for part in parts],
+        None,
+        parts[0]._headers,
+        meta,
+        last._edge,
+        tuple(parent for part in parts for parent in part._parents),
+    )
+    joined._gathered = True
+    return joined
+
+
+def _give_up(trace: Trace, index: int, bucket: Bucket) -> None:
+    """The join's own time-out."""
+    bucket.timer = None
+    if trace.outcome is not None or not bucket.items:
+        return
+    error = starvation(trace, index)
+    bucket.items.clear()
+    fail(trace, error)
+    if trace.outcome is None and not trace.strands:
+        rest(trace)

@@ -1,0 +1,268 @@
+"""How traces end: decided at once, settled when the last strand is out.
+
+Rules: deciding and settling are synchronous, so there is no half-ended trace. A decision cancels every other strand of
+the trace and of what is nested in it; a strand that doesn't come out within `GRACE_S` is left behind, and whatever it
+still returns is dropped. Nothing here cancels the task that it is called from before that task suspends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
+from penguiflow._models import FinalAnswer
+from penguiflow._observe import announce, interrupted, trace_event
+from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, Run, Strand, Trace
+
+log = logging.getLogger("penguiflow")
+
+GRACE_S = 0.1
+
+_USED_UP = {
+    FlowErrorCode.DEADLINE_EXCEEDED: "the deadline passed",
+    FlowErrorCode.HOP_BUDGET_EXHAUSTED: "the hop budget is used up",
+    FlowErrorCode.TOKEN_BUDGET_EXHAUSTED: "the token budget is used up",
+    FlowErrorCode.COST_BUDGET_EXHAUSTED: "the cost budget is used up",
+}
+
+
+def decide(trace: Trace, outcome: str, error: FlowError | None) -> bool:
+    """End a trace; `False` if it has ended already."""
+    if trace.outcome is not None:
+        return False
+    trace.outcome = outcome
+    trace.error = error
+    if outcome == CANCELLED and trace.mode != CHILD:
+        trace_event("trace_cancel_start", trace)
+    for child in tuple(trace.children or ()):
+        decide(child, outcome, error)
+    _empty(trace)
+    _cancel_strands(trace)
+    if trace.strands:
+        trace.grace = trace.run.loop.call_later(GRACE_S, settle, trace)
+    else:
+        settle(trace)
+    return True
+
+
+def _empty(trace: Trace) -> None:
+    for room in (trace.rooms or {}).values():
+        room.clear()
+    for bucket in (trace.joins or {}).values():
+        if bucket.timer is not None:
+            bucket.timer.cancel()
+    trace.joins = None
+
+
+def _cancel_strands(trace: Trace) -> None:
+    current = asyncio.current_task()
+    for strand in tuple(trace.strands):
+        task = strand.task
+        if task is current and task is not None:
+            trace.run.loop.call_soon(_cancel_late, trace, strand)
+        elif task is not None:
+            if strand.parcel is None:  # it never ran: its `finally` won't either
+                trace.strands.discard(strand)
+            task.cancel()
+
+
+def _cancel_late(trace: Trace, strand: Strand) -> None:
+    if strand in trace.strands and strand.task is not None:
+        strand.task.cancel()
+
+
+def left(trace: Trace, strand: Strand) -> None:
+    """A strand is out. The last one settles the trace."""
+    trace.strands.discard(strand)
+    if not trace.strands and not trace.settled:
+        rest(trace)
+
+
+def rest(trace: Trace) -> None:
+    """Nothing of the trace runs any more: settle it, unless a join of an emitted trace may still be filled."""
+    if trace.outcome is None:
+        missing = starved(trace)
+        if missing is None:
+            trace.outcome = COMPLETED if trace.error is None else FAILED
+        elif trace.mode == EMIT and trace.error is None and not trace.run.draining:
+            return
+        else:
+            trace.outcome = FAILED
+            trace.error = trace.error or missing
+            if trace.error is missing:
+                log_failure(trace, missing)
+            _empty(trace)
+    settle(trace)
+
+
+def starved(trace: Trace) -> FlowError | None:
+    """What the first unfilled join waits for, if one does."""
+    for index, bucket in sorted((trace.joins or {}).items()):
+        station = trace.run.stations[index]
+        join = station.join
+        if join is None or not bucket.items or (bucket.fired and join.k < len(station.predecessors)):
+            continue  # enough of its inputs came, these were late
+        return starvation(trace, index)
+    return None
+
+
+def starvation(trace: Trace, index: int) -> FlowError:
+    """The error of a join that isn't filled, naming what came and what is missing."""
+    station = trace.run.stations[index]
+    items = trace.joins[index].items if trace.joins else []
+    assert station.join is not None
+    came = {parcel._edge for parcel in items}
+    absent = [trace.run.stations[i].name for i in station.predecessors if i not in came]
+    missing = f", none from {', '.join(absent)}" if absent else ""
+    return FlowError(
+        trace_id=trace.id,
+        node_name=station.name,
+        node_id=station.node_id,
+        code=FlowErrorCode.JOIN_STARVED,
+        message=f"join {station.name!r} got {len(items)} of {station.join.k}{missing}",
+        metadata={"received": len(items), "k": station.join.k, "missing": absent},
+    )
+
+
+def settle(trace: Trace) -> None:
+    """A trace is over: free what it holds and wake who waits for it."""
+    if trace.settled:
+        return
+    trace.settled = True
+    for timer in (trace.timer, trace.grace):
+        if timer is not None:
+            timer.cancel()
+    for child in tuple(trace.children or ()):
+        settle(child)
+    for strand in trace.strands:
+        _abandon(trace, strand)
+    if trace.mode == CHILD:
+        if trace.parent is not None and trace.parent.children is not None:
+            trace.parent.children.discard(trace)
+    else:
+        _unregister(trace)
+    _wake(trace)
+
+
+def _abandon(trace: Trace, strand: Strand) -> None:
+    """Leave a strand behind that swallows its cancellation. The flow keeps hold of it until it ends."""
+    strays, task = trace.run.root.strays, strand.task
+    if task is not None and not task.done():
+        strays.add(task)
+        task.add_done_callback(strays.discard)
+    if strand.parcel is not None:
+        log.warning("node %r ignores its cancellation: its output will be dropped", strand.parcel._station.name)
+        interrupted(strand.parcel)
+
+
+def _unregister(trace: Trace) -> None:
+    run = trace.run
+    run.traces.pop(trace.id, None)
+    announce(trace)
+    if trace.outcome == CANCELLED:
+        trace_event("trace_cancel_finish", trace)
+    trace_event("trace_finish", trace)
+    if trace.mode == EMIT and trace.outcome in (CANCELLED, EXPIRED):
+        _deliver_ending(trace)
+    if trace.slot:
+        trace.slot = False
+        free_slot(run)
+    if not run.traces:
+        for callback in run.idle:
+            callback()
+
+
+def free_slot(run: Run) -> None:
+    """A place for a trace is free: whoever waits longest gets it."""
+    while run.queue:
+        waiter = run.queue.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return
+    run.used -= 1
+
+
+def _deliver_ending(trace: Trace) -> None:
+    """An emitted trace was cut short: who waits at Rookery learns of it as far as the flow was told to say so."""
+    run = trace.run
+    if trace.final is not None:
+        run.rookery.force(trace.final)
+    elif run.emit_errors and trace.error is not None:
+        run.rookery.force(trace.error)
+    elif trace.outcome == CANCELLED and not any(t.mode == EMIT for t in run.traces.values()):
+        run.rookery.fail(TraceCancelled(trace.id))
+
+
+def _wake(trace: Trace) -> None:
+    waiters, trace.waiters = trace.waiters, None
+    for waiter in waiters or ():
+        if not waiter.done():
+            waiter.set_result(None)
+    if trace.reader is not None:
+        trace.reader.close()
+    trace.rooms = trace.joins = trace.context = trace.root_task = None
+    trace.busy.clear()
+    if trace.mode == EMIT:
+        trace.error = None  # nobody asks for it any more, and its traceback holds the trace
+
+
+def cancel(trace: Trace) -> bool:
+    """Cancel a trace; `False` if it has ended already."""
+    return decide(trace, CANCELLED, TraceCancelled(trace.id))
+
+
+def expire(trace: Trace, code: FlowErrorCode, node_name: str | None = None, node_id: str | None = None) -> FlowError:
+    """A trace ran out of time, hops, tokens or money. A controller's trace ends with an answer that says so."""
+    error = FlowError(
+        trace_id=trace.id,
+        node_name=node_name,
+        node_id=node_id,
+        code=code,
+        message=f"{_USED_UP[code]}: {_spent(trace)}",
+        metadata={"hops": trace.ledger.hops, "tokens": trace.ledger.tokens, "cost": trace.ledger.cost},
+    )
+    if trace.outcome is None and trace.controlled:
+        trace.final = FinalAnswer(text=f"No final answer: {error.message}.")
+    if trace.outcome is None:
+        log_failure(trace, error)
+    decide(trace, EXPIRED, error)
+    return error
+
+
+def _spent(trace: Trace) -> str:
+    ledger = trace.ledger
+    parts = [f"{ledger.hops} node run{'' if ledger.hops == 1 else 's'}"]
+    parts += [f"{ledger.tokens} tokens"] if ledger.tokens else []
+    parts += [f"cost {ledger.cost:g}"] if ledger.cost else []
+    return f"after {', '.join(parts)}"
+
+
+def pass_deadline(trace: Trace) -> None:
+    """The deadline's timer."""
+    expire(trace, FlowErrorCode.DEADLINE_EXCEEDED)
+
+
+def fail(trace: Trace, error: FlowError) -> None:
+    """A node failed for good. In an emitted trace the other branches go on; any other trace ends."""
+    if trace.outcome is not None:
+        if trace.error is not None and trace.error is not error:
+            trace.error.add_note(f"also: {error.message}")
+        return
+    log_failure(trace, error)
+    if trace.mode != EMIT:
+        decide(trace, FAILED, error)
+    elif trace.error is None:
+        trace.error = error
+    elif trace.error is not error:
+        trace.error.add_note(f"also: {error.message}")
+
+
+def log_failure(trace: Trace, error: FlowError) -> None:
+    """Log a failure: in full where nobody else would learn of it, in a line where it is raised as well."""
+    if trace.mode == EMIT and trace.run.emit_errors:
+        return  # it is delivered at Rookery
+    if trace.mode == EMIT:
+        log.error("trace %s failed: %s", trace.id, error.message, exc_info=error.original_exc)
+    elif trace.mode != CHILD:
+        log.info("trace %s failed: %s", trace.id, error.message)

@@ -1,0 +1,133 @@
+"""A flow's run from its start to its end: resources are opened, traces drained, strays given up.
+
+Rules: resources are entered and left in one task of their own, as those made of cancel scopes demand. Stopping first
+refuses new messages, then lets what was accepted finish, as long as `drain_s` allows; then it cancels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+
+from penguiflow._errors import FlowStateError
+from penguiflow._floes import OVERFLOW
+from penguiflow._lifecycle import GRACE_S, cancel, rest
+from penguiflow._nested import nested_run
+from penguiflow._observe import flow_event
+from penguiflow._plan import Plan
+from penguiflow._trace import Run
+
+log = logging.getLogger("penguiflow")
+
+
+class Lifetime:
+    """One run, and the task that keeps its resources open."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self.plan = plan
+        self.run = run
+        self.epoch = time.time() - run.loop.time()
+        self._over = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        subflows = [station for station in run.stations if station.subflow is not None]
+        if plan.resources is not None or subflows:
+            run.ready = asyncio.Event()
+            self._keeper = run.loop.create_task(self._keep())
+        flow_event("flow_start", run, self.epoch)
+
+    async def _keep(self) -> None:
+        run = self.run
+        assert run.ready is not None
+        async with AsyncExitStack() as stack:
+            try:
+                await _enter(self.plan, run, stack)
+            except BaseException as exc:
+                run.broken = exc
+                raise
+            finally:
+                run.ready.set()
+            run.ready = None
+            await self._over.wait()
+
+    async def ready(self) -> None:
+        """Wait until the resources are open.
+
+        Raises:
+            Exception: whatever opening them raised.
+        """
+        if self.run.ready is not None:
+            await self.run.ready.wait()
+        if self.run.broken is not None:
+            await self._closed()
+
+    async def stop(self, drain_s: float | None) -> None:
+        """Drain, cancel what is left, close."""
+        run = self.run
+        run.draining = True
+        _turn_away(run)
+        run.rookery.widen(OVERFLOW * run.queue_maxsize + len(run.traces))
+        for trace in tuple(run.traces.values()):
+            if not trace.strands:
+                rest(trace)
+        try:
+            await self._drained(drain_s)
+        finally:
+            await self._end()
+
+    async def _drained(self, drain_s: float | None) -> None:
+        run = self.run
+        if run.traces and (drain_s is None or drain_s > 0):
+            idle = asyncio.Event()
+            run.idle.append(idle.set)
+            try:
+                async with asyncio.timeout(drain_s):
+                    await idle.wait()
+            except TimeoutError:
+                log.warning("flow %r still had %d traces after %s s: cancelled", run.name, len(run.traces), drain_s)
+
+    async def _end(self) -> None:
+        run = self.run
+        for trace in tuple(run.traces.values()):
+            cancel(trace)
+        if run.traces:
+            idle = asyncio.Event()
+            run.idle.append(idle.set)
+            await idle.wait()
+        await self._strays()
+        flow_event("flow_stop", run, self.epoch)
+        run.rookery.close()
+        await self._closed()
+
+    async def _strays(self) -> None:
+        """Cancel once more what swallowed its cancellation, and wait a moment for it."""
+        strays = tuple(self.run.strays)
+        for task in strays:
+            task.cancel()
+        if strays:
+            _, left = await asyncio.wait(strays, timeout=GRACE_S)
+            if left:
+                log.warning("flow %r leaves %d nodes behind that ignore cancellation", self.run.name, len(left))
+
+    async def _closed(self) -> None:
+        self._over.set()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            await keeper
+
+
+async def _enter(plan: Plan, run: Run, stack: AsyncExitStack) -> None:
+    if plan.resources is not None:
+        run.resources = await stack.enter_async_context(plan.resources())
+    for station in run.stations:
+        if station.subflow is not None:
+            await _enter(station.subflow.flow.plan, nested_run(run, station), stack)
+
+
+def _turn_away(run: Run) -> None:
+    """Whoever waits for a slot learns that there won't be one."""
+    while run.queue:
+        waiter = run.queue.popleft()
+        if not waiter.done():
+            waiter.set_exception(FlowStateError(f"flow {run.name!r} was stopped while this message waited to enter"))

@@ -1,0 +1,76 @@
+"""The models that controller loops speak: working memory in, a thought or a final answer out.
+
+Rules: plain data. The runtime alone writes `WM.hops`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from penguiflow._messages import built
+
+
+class WM(BaseModel):
+    """The working memory of a controller loop. A controller that returns one continues its loop.
+
+    Attributes:
+        query: What is being worked on.
+        facts: What has been found so far.
+        hops: How many times the controller has run; written by the runtime.
+        budget_hops: How many times it may run; `None` for no limit.
+        tokens_used: Tokens used so far, written by the controller.
+        budget_tokens: Tokens that it may use; `None` for no limit.
+        confidence: How sure the controller is of its facts, from 0 to 1.
+    """
+
+    query: str
+    facts: list[Any] = Field(default_factory=list)
+    hops: int = Field(default=0, ge=0)
+    budget_hops: int | None = Field(default=8, ge=0)
+    tokens_used: int = Field(default=0, ge=0)
+    budget_tokens: int | None = Field(default=None, ge=0)
+    confidence: float = 0.0
+
+
+class PlanStep(BaseModel):
+    """One step of a plan."""
+
+    kind: Literal["retrieve", "web", "sql", "summarize", "route", "stop"]
+    args: dict[str, Any] = Field(default_factory=dict)
+    max_concurrency: int = Field(default=1, ge=1)
+
+
+class Thought(BaseModel):
+    """What a planning node came up with: steps, why, and whether the plan is complete."""
+
+    steps: list[PlanStep]
+    rationale: str
+    done: bool = False
+
+
+class FinalAnswer(BaseModel):
+    """The end of a controller loop: it leaves the flow at once, whatever else its node is connected to."""
+
+    text: str
+    citations: list[str] = Field(default_factory=list)
+
+
+def after_run(memory: WM) -> WM:
+    """A copy of `memory` with one more hop: its giver may go on using the one it holds."""
+    values = dict(memory.__dict__)
+    values["hops"] += 1
+    fresh = built(type(memory), values, memory.model_fields_set | {"hops"})
+    if memory.__pydantic_extra__ is not None or memory.__pydantic_private__ is not None:
+        return memory.model_copy(update={"hops": values["hops"]})
+    return fresh
+
+
+def exhausted(memory: WM) -> str | None:
+    """Which budget of `memory` leaves no room for another run: `"hops"`, `"tokens"` or none."""
+    if memory.budget_hops is not None and memory.hops >= memory.budget_hops:
+        return "hops"
+    if memory.budget_tokens is not None and memory.tokens_used >= memory.budget_tokens:
+        return "tokens"
+    return None

@@ -1,0 +1,177 @@
+"""Flows inside nodes: playbooks, and subflows that stand in a graph.
+
+Rules: a nested run is part of its caller's trace: same id, deadline, ledger, plugins and reader. It ends with its
+caller at the latest, and its failure is raised in the node that called it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from penguiflow._errors import TraceCancelled
+from penguiflow._lifecycle import decide, pass_deadline
+from penguiflow._messages import Message
+from penguiflow._parcel import Output, Parcel
+from penguiflow._plan import Plan
+from penguiflow._registry import ModelRegistry
+from penguiflow._station import Station
+from penguiflow._trace import CANCELLED, CHILD, Run, Trace, current_holds
+
+_INHERITED = ("ledger", "deadline", "deadline_s", "budget", "epoch", "ts", "headers", "limited")
+Begin = Callable[[Trace, "list[Parcel]"], None]
+
+
+def planned(playbook: Any) -> tuple[Plan, ModelRegistry]:
+    """What is to be run: a flow's plan, and the models it was given.
+
+    Raises:
+        TypeError: it is neither a flow nor makes one.
+    """
+    made, registry = playbook, None
+    if not hasattr(made, "plan") and callable(made):
+        made = made()
+        if inspect.isawaitable(made):
+            getattr(made, "close", lambda: None)()
+            raise TypeError("a playbook factory is a plain function that returns a flow: write `def`, not `async def`")
+    if isinstance(made, tuple) and len(made) == 2:
+        made, registry = made
+    plan = getattr(made, "plan", None)
+    if not isinstance(plan, Plan):
+        raise TypeError(f"a playbook is a flow or a function that returns one, not {made!r:.80}")
+    return plan, registry or ModelRegistry()
+
+
+def nested_run(outer: Run, station: Station) -> Run:
+    """The run of a subflow node: one for all traces, so that its limits hold over them."""
+    assert station.subflow is not None
+    if station.index not in outer.nested:
+        plan: Plan = station.subflow.flow.plan
+        outer.nested[station.index] = plan.start(
+            outer.kernel, ModelRegistry(), outer.dispatch, outer, f"{station.node_id}/"
+        )
+    return outer.nested[station.index]
+
+
+def _playbook_run(parcel: Parcel, plan: Plan, registry: ModelRegistry, lasting: bool) -> Run:
+    """The run of a playbook: one for all traces if it is always the same flow without resources of its own."""
+    outer, station = parcel._trace.run, parcel._station
+    key = (id(plan), station.index)
+    if lasting and key in outer.nested:
+        return outer.nested[key]
+    run = plan.start(outer.kernel, registry, outer.dispatch, outer, f"{station.node_id}/")
+    if lasting:
+        outer.nested[key] = run
+        outer.kept.append(plan)  # its id stays its own as long as it is kept
+    return run
+
+
+async def run_nested(
+    parcel: Parcel, run: Run, value: Any, begin: Begin, *, outlet: Parcel | None = None, timeout: float | None = None
+) -> list[Output]:
+    """Run a value through a nested flow, in the trace of the node that asks for it.
+
+    Raises:
+        FlowError: it failed, or took longer than `timeout` seconds.
+    """
+    trace = _child(parcel, run, outlet)
+    if timeout is not None:
+        limit = run.loop.time() + timeout
+        if trace.deadline is None or limit < trace.deadline:
+            trace.deadline = limit
+            trace.limited = True
+            trace.timer = run.loop.call_at(limit, pass_deadline, trace)
+    finished: asyncio.Future[None] = run.loop.create_future()
+    trace.waiters = [finished]
+    begin(trace, _entering(trace, parcel, value))
+    try:
+        await finished
+    except asyncio.CancelledError:
+        decide(trace, CANCELLED, TraceCancelled(trace.id))
+        raise
+    return _outputs(trace)
+
+
+def _child(parcel: Parcel, run: Run, outlet: Parcel | None) -> Trace:
+    outer = parcel._trace
+    trace = Trace(run, CHILD, outer.id, outer)
+    for name in _INHERITED:
+        setattr(trace, name, getattr(outer, name))
+    trace.holds = (*outer.holds, *current_holds.get())
+    trace.outlet = outlet
+    if outer.children is None:
+        outer.children = set()
+    outer.children.add(trace)
+    return trace
+
+
+def _entering(trace: Trace, parcel: Parcel, value: Any) -> list[Parcel]:
+    payload, raw, headers, meta = parcel.opened(value)
+    parents = () if parcel._id is None else (parcel._id,)
+    make = type(parcel)
+    return [
+        make(trace, station, payload, raw, headers, None if meta is None else dict(meta), -1, parents)
+        for station in trace.run.entries
+    ]
+
+
+def _outputs(trace: Trace) -> list[Output]:
+    if trace.final is not None:
+        return [Output(trace.final, None, None, None)]
+    error, trace.error = trace.error, None
+    outputs = trace.outputs
+    del trace
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+    return outputs
+
+
+async def playbook(parcel: Parcel, begin: Begin, flow: Any, message: Any, timeout: float | None) -> Any:
+    """Run a playbook; see `Context.call_playbook`."""
+    if timeout is not None and timeout <= 0:
+        raise ValueError(f"a playbook's timeout is a positive number of seconds, not {timeout!r}")
+    plan, registry = planned(flow)
+    run = _playbook_run(parcel, plan, registry, lasting=plan.resources is None and hasattr(flow, "plan"))
+    if plan.resources is None:
+        return _single(parcel, plan, await run_nested(parcel, run, message, begin, timeout=timeout))
+    async with plan.resources() as run.resources:
+        return _single(parcel, plan, await run_nested(parcel, run, message, begin, timeout=timeout))
+
+
+def _single(parcel: Parcel, plan: Plan, outputs: list[Output]) -> Any:
+    if len(outputs) > 1:
+        raise ValueError(f"playbook {plan.name!r} gave {len(outputs)} outputs: join them into one inside it")
+    if not outputs:
+        return None
+    if outputs[0].meta:
+        parcel._meta = parcel._meta if parcel._meta is not None else {}
+        parcel._meta.update(outputs[0].meta)
+    return outputs[0].payload
+
+
+async def subflow(parcel: Parcel, begin: Begin) -> Any:
+    """A subflow node's body: what the flow gives is what the node gives."""
+    role = parcel._station.subflow
+    assert role is not None
+    run = nested_run(parcel._trace.run, parcel._station)
+    value = parcel._payload if parcel._raw is None else parcel.message
+    outputs = await run_nested(parcel, run, value, begin, outlet=parcel)
+    results = [_returned(parcel, output) for output in outputs]
+    for result in results[:-1]:
+        await parcel.emit(result)  # type: ignore[attr-defined]
+    return results[-1] if results else None
+
+
+def _returned(parcel: Parcel, output: Output) -> Any:
+    if output.raw is None and not output.meta:
+        return output.payload
+    meta = {**(parcel._meta or {}), **(output.meta or {})}
+    changes = {"payload": output.payload, "meta": meta}
+    if output.headers is not None:
+        changes["headers"] = output.headers
+    return Message(**changes)

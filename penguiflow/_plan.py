@@ -1,0 +1,76 @@
+"""What `create()` makes of a graph, before it runs: the checked wiring, the options, and the stations of a run.
+
+Rules: a plan never changes, so one flow can run many times and stand in other flows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from penguiflow._dispatch import Dispatch
+from penguiflow._graph import Graph, Wiring, described
+from penguiflow._registry import ModelRegistry
+from penguiflow._routing import route
+from penguiflow._station import Station
+from penguiflow._trace import Kernel, Run
+
+Resources = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A flow at rest."""
+
+    name: str
+    wiring: Wiring
+    dispatch: Dispatch
+    queue_maxsize: int
+    max_traces: int
+    emit_errors: bool
+    resources: Resources | None
+
+    def graph(self, registry: ModelRegistry, prefix: str = "") -> Graph:
+        """The public graph."""
+        return described(self.wiring, self.name, registry, prefix)
+
+    def stations(self, registry: ModelRegistry, prefix: str = "") -> tuple[Station, ...]:
+        """The nodes in their places.
+
+        Raises:
+            ValueError: the registry names a node that isn't there.
+        """
+        wiring, path = self.wiring, f"{prefix}{self.name}"
+        names = [node.name for node in wiring.nodes]
+        for name in registry.names:
+            if name not in names:
+                raise ValueError(f"the registry has models for {name!r}, but {self.name!r} has {', '.join(names)}")
+        stations = tuple(
+            Station(node, index, f"{path}/{node.name}", *registry.models(node))
+            for index, node in enumerate(wiring.nodes)
+        )
+        for index, station in enumerate(stations):
+            successors = tuple(stations[i] for i in wiring.successors[index])
+            station.connect(successors, wiring.predecessors[index], index in wiring.cyclic)
+            if station.router is not None:
+                station.call = route
+        return stations
+
+    def start(
+        self, kernel: Kernel, registry: ModelRegistry, dispatch: Dispatch, parent: Run | None = None, prefix: str = ""
+    ) -> Run:
+        """The state of a new run; `parent` is the run that a subflow stands in."""
+        stations = self.stations(registry, prefix)
+        return Run(
+            self.name,
+            stations,
+            tuple(stations[i] for i in self.wiring.entries),
+            dispatch,
+            kernel,
+            queue_maxsize=self.queue_maxsize,
+            max_traces=self.max_traces,
+            emit_errors=self.emit_errors and parent is None,
+            parent=parent,
+        )

@@ -1,0 +1,65 @@
+"""What a trace came to, for those who wait for it.
+
+Rules: outputs are given as they were asked for: payloads, or messages if the flow was asked with one. A failed
+trace's error is raised; an output that is an error is given in lists, and raised where one output is expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from penguiflow._errors import FlowError, TraceCancelled
+from penguiflow._parcel import Output, enveloped
+from penguiflow._trace import COMPLETED, Trace
+
+
+def future_of(trace: Trace) -> asyncio.Future[None]:
+    """A future that is done when the trace has settled."""
+    finished: asyncio.Future[None] = trace.run.loop.create_future()
+    if trace.settled:
+        finished.set_result(None)
+    elif trace.waiters is None:
+        trace.waiters = [finished]
+    else:
+        trace.waiters.append(finished)
+    return finished
+
+
+def failure(trace: Trace) -> FlowError | None:
+    """The error to raise; `None` if the trace completed, or ended with an answer all the same."""
+    if trace.outcome == COMPLETED or trace.final is not None:
+        return None
+    return trace.error or TraceCancelled(trace.id)
+
+
+def outputs(trace: Trace) -> list[Any]:
+    """Everything that left the trace at Rookery, in order."""
+    if trace.final is not None:
+        return [_given(trace, Output(trace.final, None, trace.headers, None))]
+    return [_given(trace, output) for output in trace.outputs]
+
+
+def output(trace: Trace) -> Any:
+    """The one output; `None` if there was none.
+
+    Raises:
+        ValueError: there were several.
+        FlowError: it is an error, which a plugin wanted delivered.
+    """
+    if trace.final is None and len(trace.outputs) > 1:
+        raise ValueError(
+            f"the trace left {len(trace.outputs)} outputs, and one was asked for: "
+            "use `await flow.start(message).results()` to get them all"
+        )
+    if trace.final is None and not trace.outputs:
+        return None
+    if trace.final is None and isinstance(trace.outputs[0].payload, FlowError):
+        raise trace.outputs[0].payload
+    return outputs(trace)[0]
+
+
+def _given(trace: Trace, found: Output) -> Any:
+    if not trace.wants_message:
+        return found.payload
+    return enveloped(trace, found.payload, found.raw, found.headers, found.meta)

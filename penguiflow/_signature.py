@@ -1,0 +1,139 @@
+"""What a node function looks like: read once, when the node is made.
+
+Rules: a wrong shape is a `TypeError` that names the function and shows the corrected line. Annotations are resolved
+against the function's module, its closure and the caller's local names; those that can't be are `UNKNOWN`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+)
+from dataclasses import dataclass
+from typing import Any
+
+from penguiflow._types import UNKNOWN
+
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How to call a node's function, and what it takes and gives.
+
+    Attributes:
+        takes_ctx: Whether the context is its second argument.
+        generates: Whether it is an async generator.
+        wants: The annotation of its message.
+        gives: The annotation of what it returns or, for a generator, yields.
+    """
+
+    takes_ctx: bool
+    generates: bool
+    wants: Any = UNKNOWN
+    gives: Any = UNKNOWN
+
+
+def shape_of(func: Callable[..., Any], name: str) -> Shape:
+    """Read a node function.
+
+    Raises:
+        TypeError: it can't be a node; the text shows the corrected line.
+    """
+    if not callable(func):
+        raise TypeError(f"node {name!r} needs an async function, not {func!r:.80}")
+    plain = _plain(func)
+    generates = inspect.isasyncgenfunction(plain)
+    if not generates and not inspect.iscoroutinefunction(plain):
+        raise TypeError(_not_async(func, plain, name))
+    message, takes_ctx = _parameters(func, name)
+    hints = _hints(plain)
+    gives = hints.get("return", UNKNOWN)
+    return Shape(takes_ctx, generates, hints.get(message.name, UNKNOWN), _given(gives, generates))
+
+
+def parameter_annotation(func: Callable[..., Any]) -> Any:
+    """What a plain function of one argument says that it takes; `UNKNOWN` if it doesn't."""
+    plain = _plain(func)
+    try:
+        first = next(iter(inspect.signature(func).parameters.values()), None)
+    except (TypeError, ValueError):
+        return UNKNOWN
+    return UNKNOWN if first is None else _hints(plain).get(first.name, UNKNOWN)
+
+
+def _not_async(func: Callable[..., Any], plain: Any, name: str) -> str:
+    label = getattr(plain, "__name__", type(func).__name__)
+    if inspect.isclass(func):
+        return f"node {name!r}: {label} is a class: give the node an async function, such as a bound method"
+    return f"node {name!r}: {label} is not async: write `async def {label}(message, ctx)`"
+
+
+def _plain(func: Callable[..., Any]) -> Any:
+    """The function under partials, bound methods and callable objects."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    if inspect.isroutine(func) or inspect.isclass(func):
+        return inspect.unwrap(func, stop=lambda f: hasattr(f, "__signature__"))
+    return type(func).__call__
+
+
+def _parameters(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter, bool]:
+    parameters = list(inspect.signature(func).parameters.values())
+    places = [p for p in parameters if p.kind in _POSITIONAL]
+    required = [p for p in places if p.default is p.empty]
+    keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    label = getattr(func, "__name__", name)
+    if not places or len(required) > 2 or keyword:
+        found = ", ".join(p.name for p in parameters) or "nothing"
+        raise TypeError(
+            f"node {name!r} takes one message and, if it likes, a context, but {label} takes {found}: "
+            f"write `async def {label}(message)` or `async def {label}(message, ctx)`"
+        )
+    return places[0], len(required) == 2 or (len(places) > 1 and places[1].name == "ctx")
+
+
+def _given(annotation: Any, generates: bool) -> Any:
+    origin = typing.get_origin(annotation)
+    if origin in _STREAMS:
+        return typing.get_args(annotation)[0] if generates else UNKNOWN
+    if origin in (Awaitable, Coroutine):
+        return typing.get_args(annotation)[-1]
+    return UNKNOWN if generates else annotation
+
+
+def _hints(func: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(func, include_extras=True)
+    except Exception:
+        names = _names_in_sight(func)
+    found = {}
+    for key, annotation in getattr(func, "__annotations__", {}).items():
+        try:
+            found[key] = eval(annotation, names) if isinstance(annotation, str) else annotation
+        except Exception:
+            found[key] = UNKNOWN
+    return found
+
+
+def _names_in_sight(func: Any) -> dict[str, Any]:
+    """The names that the author of `func` saw: its module's, those of the calls under way, and its closure's."""
+    names: dict[str, Any] = dict(getattr(func, "__globals__", {}))
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is not None:
+        names.update(frame.f_locals)
+    closure: Mapping[str, Any] = inspect.getclosurevars(func).nonlocals if inspect.isfunction(func) else {}
+    return names | dict(closure)

@@ -1,0 +1,242 @@
+"""A node as it stands in one flow: how it is called, what is checked, and where its output goes.
+
+Rules: everything that the signature, the policy and the graph decide is decided here, once, at build time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._messages import Message
+from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
+from penguiflow._types import UNKNOWN, adapter, admits_chunk, is_message, members, only_chunks, payload_of, spelled
+
+Check = Callable[[Any], Any]
+Call = Callable[[Any], Any]
+
+
+class Station:
+    """A node in its place.
+
+    Attributes:
+        bind: From a parcel, the argument that the node's function takes; raises `FlowError` if it doesn't fit.
+        call: From a parcel, the awaitable (or async generator) that runs the node once.
+        check: What the node returned, checked; `None` where there is nothing to check.
+        plain: Whether a run needs no limit, no time-out, no role: the quick way.
+    """
+
+    __slots__ = (
+        "bind",
+        "call",
+        "check",
+        "chunk_targets",
+        "controller",
+        "cyclic",
+        "generates",
+        "index",
+        "join",
+        "lanes",
+        "limit",
+        "name",
+        "node",
+        "node_id",
+        "out_class",
+        "plain",
+        "policy",
+        "predecessors",
+        "router",
+        "sole",
+        "subflow",
+        "successors",
+        "targets",
+        "timeout_s",
+        "wants",
+    )
+
+    def __init__(self, node: Node[..., Any], index: int, node_id: str, wants: Any, gives: Any) -> None:
+        policy = node.policy
+        self.node = node
+        self.index = index
+        self.name = node.name
+        self.node_id = node_id
+        self.policy: NodePolicy = policy
+        self.lanes = policy.per_trace_concurrency
+        self.limit = policy.max_concurrency
+        self.timeout_s = policy.timeout_s
+        self.wants = wants
+        role = node.role
+        self.join = role if isinstance(role, JoinRole) else None
+        self.router = role if isinstance(role, RouterRole) else None
+        self.subflow = role if isinstance(role, SubflowRole) else None
+        self.generates = node.shape.generates
+        special = self.router is not None or self.subflow is not None or self.generates
+        self.plain = not special and self.limit is None and self.timeout_s is None
+        self.bind: Call = _binder(self, wants)
+        self.check: Check | None = _checker(self, gives)
+        self.call: Call = _caller(node, self.bind, self._quick_class(wants))
+        self.out_class = (
+            gives if self.check is not None and isinstance(gives, type) and not _revalidates(gives) else None
+        )
+        self.cyclic = False
+        self.controller = False
+        self.successors: tuple[Station, ...] = ()
+        self.predecessors: tuple[int, ...] = ()
+        self.targets: tuple[Station, ...] = ()
+        self.chunk_targets: tuple[Station, ...] = ()
+        self.sole: Station | None = None
+
+    def connect(self, successors: tuple[Station, ...], predecessors: tuple[int, ...], cyclic: bool) -> None:
+        """Say where the node's output goes."""
+        self.successors = successors
+        self.predecessors = predecessors
+        self.cyclic = cyclic
+        self.controller = self in successors
+        self.targets = tuple(s for s in successors if not only_chunks(s.wants))
+        self.chunk_targets = tuple(s for s in successors if s is not self and admits_chunk(s.wants))
+        others = tuple(s for s in self.targets if s is not self)
+        self.sole = others[0] if len(others) == 1 and not self.controller and others[0].join is None else None
+
+    def _quick_class(self, wants: Any) -> type | None:
+        """The class whose instances need no check at all, if there is one."""
+        if self.policy.validate in ("out", "none") or not isinstance(wants, type) or is_message(wants):
+            return None
+        if wants is object or adapter(wants) is None:
+            return None
+        return None if _revalidates(wants) else wants
+
+    def target(self, name: str) -> Station | None:
+        """The successor of that name."""
+        return next((s for s in self.successors if s.name == name), None)
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether stream chunks go to it."""
+        return admits_chunk(self.wants)
+
+    def __repr__(self) -> str:
+        return f"<Station {self.node_id}>"
+
+
+def _caller(node: Node[..., Any], bind: Call, quick: type | None) -> Call:
+    func: Any = node.func
+    if quick is not None:
+        if node.shape.takes_ctx:
+
+            def call_quick(parcel: Any) -> Any:
+                value = parcel._payload
+                return func(value if value.__class__ is quick else bind(parcel), parcel)
+
+        else:
+
+            def call_quick(parcel: Any) -> Any:
+                value = parcel._payload
+                return func(value if value.__class__ is quick else bind(parcel))
+
+        return call_quick
+    if node.shape.takes_ctx:
+        return lambda parcel: func(bind(parcel), parcel)
+    return lambda parcel: func(bind(parcel))
+
+
+def _binder(station: Station, wants: Any) -> Call:
+    checks = station.policy.validate in ("both", "in")
+    parts = members(wants)
+    if len(parts) == 1 and is_message(parts[0]):
+        return _message_binder(station, parts[0], adapter(payload_of(parts[0])) if checks else None)
+    validator = adapter(wants) if checks else None
+    if wants in (UNKNOWN, Any, object) or any(is_message(part) for part in parts):
+        return lambda parcel: parcel._payload if parcel._raw is None else parcel.message
+    if validator is None:
+        return lambda parcel: parcel._payload
+
+    def bind(parcel: Any) -> Any:
+        parcel._payload = _validated(parcel, validator, station, wants)
+        return parcel._payload
+
+    return bind
+
+
+def _message_binder(station: Station, model: type[Message[Any]], validator: TypeAdapter[Any] | None) -> Call:
+    def bind(parcel: Any) -> Any:
+        if validator is not None:
+            parcel._payload = _validated(parcel, validator, station, payload_of(model))
+        if parcel._message is None:
+            parcel._enveloped(model)
+        return parcel._message
+
+    return bind
+
+
+def _validated(parcel: Any, validator: TypeAdapter[Any], station: Station, wanted: Any) -> Any:
+    try:
+        return validator.validate_python(parcel._payload)
+    except ValidationError as exc:
+        given = type(parcel._payload).__name__
+        what = f"node {station.name!r} takes {spelled(wanted)}, and this {given} isn't one: {_first(exc)}"
+        raise _refused(parcel, station, what, exc, "in") from None
+
+
+def _checker(station: Station, gives: Any) -> Check | None:
+    if station.policy.validate in ("in", "none") or gives in (UNKNOWN, Any, object):
+        return None
+    inner = payload_of(gives) if is_message(gives) else gives
+    parts = members(inner)
+    if any(is_message(part) for part in parts):
+        return None
+    validator = adapter(inner)
+    if validator is None:
+        return None
+    quick = inner if isinstance(inner, type) and not _revalidates(inner) else None
+
+    def check(value: Any) -> Any:
+        if value.__class__ is quick or value is None:
+            return value
+        if not isinstance(value, Message):
+            return validator.validate_python(value)
+        payload = validator.validate_python(value.payload)
+        return value if payload is value.payload else value.model_copy(update={"payload": payload})
+
+    return check
+
+
+def _revalidates(cls: type) -> bool:
+    return issubclass(cls, BaseModel) and cls.model_config.get("revalidate_instances", "never") != "never"
+
+
+def checked(station: Station, parcel: Any, value: Any) -> Any:
+    """What the node returned, checked against its annotation.
+
+    Raises:
+        FlowError: `VALIDATION`; it isn't what the node said it would give.
+    """
+    if station.check is None or value is None:
+        return value
+    try:
+        return station.check(value)
+    except ValidationError as exc:
+        what = f"node {station.name!r} returned {type(value).__name__}, which isn't what it promises: {_first(exc)}"
+        raise _refused(parcel, station, what, exc, "out") from None
+
+
+def _refused(parcel: Any, station: Station, text: str, exc: ValidationError, side: str) -> FlowError:
+    return FlowError(
+        trace_id=parcel._trace.id,
+        node_name=station.name,
+        node_id=station.node_id,
+        code=FlowErrorCode.VALIDATION,
+        message=text,
+        original_exc=exc,
+        metadata={"side": side},
+    )
+
+
+def _first(exc: ValidationError) -> str:
+    """The first complaint in pydantic's words, and how many more there are."""
+    errors = exc.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(str(part) for part in errors[0]["loc"])
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{where + ': ' if where else ''}{errors[0]['msg']}{more}"

@@ -1,0 +1,231 @@
+"""Carries messages through nodes: one task per strand, one await per hop.
+
+Rules: a chain runs as direct awaits inside one strand; a fan-out adds strands; all are equal, and the last one out
+settles the trace. Before each run the budget and the deadline are looked at, and every 256 runs the loop gets its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context as Variables
+from contextvars import copy_context
+from typing import Any
+
+from penguiflow._attempts import Surfaced, recover, run_node
+from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._floes import deliver, push, release, routes, surface
+from penguiflow._lifecycle import cancel, decide, expire, fail, left
+from penguiflow._messages import Message
+from penguiflow._models import WM, after_run, exhausted
+from penguiflow._observe import announce
+from penguiflow._parcel import Parcel
+from penguiflow._station import checked
+from penguiflow._trace import CHILD, FAILED, Run, Strand, Trace, current_holds, current_trace
+
+_USED_UP = {"hops": FlowErrorCode.HOP_BUDGET_EXHAUSTED, "tokens": FlowErrorCode.TOKEN_BUDGET_EXHAUSTED}
+_TURN = 255
+
+
+def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
+    """Run a parcel, whose lane is taken, in a strand of its own."""
+    trace = parcel._trace
+    strand = Strand()
+    trace.strands.add(strand)
+    strand.task = trace.run.loop.create_task(_carried(trace, strand, parcel), context=variables)
+
+
+def begin(trace: Trace, parcels: Sequence[Parcel]) -> None:
+    """Start a trace: its root strand takes the parcels to their nodes."""
+    strand = Strand()
+    trace.strands.add(strand)
+    if trace.run.dispatch.listeners and trace.mode != CHILD:
+        trace.context = copy_context()
+    task = trace.run.loop.create_task(_carried(trace, strand, None, parcels), context=trace.context)
+    strand.task = trace.root_task = task
+
+
+def _begun(trace: Trace, parcels: Sequence[Parcel]) -> Parcel | None:
+    """Announce the trace and take its first messages to their nodes; the parcel to go on with, if any."""
+    if trace.context is not None:
+        announce(trace)
+    following: Parcel | None = None
+    for parcel in parcels:
+        pushed = push(parcel)
+        if isinstance(pushed, Parcel):
+            if following is None:
+                following = pushed
+            else:
+                spawn(pushed)
+    return following
+
+
+async def _opened(trace: Trace) -> bool:
+    """Whether the flow's resources are there, once that is known."""
+    root = trace.run.root
+    if root.ready is not None:
+        await root.ready.wait()
+    if root.broken is not None:
+        fail(trace, _broken(trace, root.broken))
+    return root.broken is None
+
+
+def _broken(trace: Trace, cause: BaseException) -> FlowError:
+    return FlowError(
+        trace_id=trace.id,
+        code=FlowErrorCode.NODE_EXCEPTION,
+        message=f"the flow's resources could not be opened: {type(cause).__name__}: {cause}",
+        original_exc=cause,
+    )
+
+
+async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: Sequence[Parcel] | None = None) -> None:
+    current_trace.set(trace)
+    if current_holds.get():
+        current_holds.set(())
+    try:
+        if first is not None and (trace.run.root.ready is None or await _opened(trace)):
+            parcel = _begun(trace, first)
+        while parcel is not None:
+            strand.parcel = parcel
+            parcel = await _hop(trace.run, trace, parcel)
+    except asyncio.CancelledError:
+        cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
+        raise
+    except BaseException as exc:
+        decide(trace, FAILED, _unexpected(trace, exc))
+        raise
+    finally:
+        left(trace, strand)
+
+
+def _unexpected(trace: Trace, exc: BaseException) -> FlowError:
+    return FlowError(
+        trace_id=trace.id,
+        code=FlowErrorCode.NODE_EXCEPTION,
+        message=f"{type(exc).__name__} ended the trace: {exc}",
+        original_exc=exc,
+    )
+
+
+async def _hop(run: Run, trace: Trace, parcel: Parcel) -> Parcel | None:
+    """Run one node and send on what it returns; the parcel to go on with, if any."""
+    station, ledger = parcel._station, trace.ledger
+    ledger.hops += 1
+    if not ledger.hops & _TURN:
+        await asyncio.sleep(0)
+    if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
+        return None
+    try:
+        if station.plain and not run.dispatch.listeners:
+            try:
+                value = await station.call(parcel)
+                if station.check is not None and value.__class__ is not station.out_class:
+                    value = checked(station, parcel, value)
+            except (Exception, asyncio.CancelledError) as exc:
+                value = await recover(parcel, exc)
+        else:
+            value = await run_node(parcel)
+    except FlowError as error:
+        await _failed(trace, parcel, error)
+        return None
+    if trace.outcome is not None:
+        return None
+    sole = station.sole
+    if sole is None or value is None or isinstance(value, Message | Surfaced):
+        return await _sent_on(trace, parcel, value)
+    if trace.rooms is None and sole.index not in trace.busy:
+        trace.busy[sole.index] = 1
+        following: Parcel = parcel.successor(sole, value)
+        release(trace, station)
+        return following
+    return await _sent_on(trace, parcel, value)
+
+
+def _ran_out(trace: Trace, parcel: Parcel) -> bool:
+    station, ledger = parcel._station, trace.ledger
+    if station.controller and isinstance(parcel._payload, WM):
+        trace.controlled = True
+    code = ledger.overdrawn()
+    if code is not None:
+        ledger.hops -= 1
+        expire(ledger.owner, code, station.name, station.node_id)
+    now = trace.run.loop.time()
+    if trace.deadline is not None and now >= trace.deadline:
+        expire(_timed_out(trace, now), FlowErrorCode.DEADLINE_EXCEEDED, station.name, station.node_id)
+    return trace.outcome is not None
+
+
+def _timed_out(trace: Trace, now: float) -> Trace:
+    """The outermost trace whose deadline has passed."""
+    while trace.mode == CHILD and trace.parent is not None:
+        if trace.parent.deadline is None or now < trace.parent.deadline:
+            break
+        trace = trace.parent
+    return trace
+
+
+async def _failed(trace: Trace, parcel: Parcel, error: FlowError) -> None:
+    fail(trace, error)
+    if trace.outcome is None:
+        if trace.run.emit_errors:
+            await surface(parcel, error)
+        release(trace, parcel._station)
+
+
+async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
+    station = parcel._station
+    if station.controller and not isinstance(value, Surfaced):
+        value = _judged(trace, parcel, value)
+    if trace.outcome is not None:
+        return None
+    if value is None:
+        release(trace, station)
+        return None
+    if isinstance(value, Surfaced):
+        await surface(parcel, value.error)
+        release(trace, station)
+        return None
+    targets, leaves = parcel._targets if parcel._targets is not None else routes(station, value)
+    if leaves:
+        await surface(parcel, value)
+    if targets == (station,) and not trace.waiting_for(station.index):
+        again: Parcel = parcel.onward(targets, value)[0]
+        return again  # the loop goes on, and keeps its lane
+    following: Parcel | None
+    try:
+        following, full = deliver(parcel, targets, value)
+    except asyncio.QueueFull as exc:
+        await _failed(trace, parcel, _overflow(trace, parcel, exc))
+        return None
+    for accepted in full:
+        await accepted
+    if trace.outcome is not None:
+        return None
+    release(trace, station)
+    return following
+
+
+def _overflow(trace: Trace, parcel: Parcel, exc: asyncio.QueueFull) -> FlowError:
+    return FlowError(
+        trace_id=trace.id,
+        node_name=parcel._station.name,
+        node_id=parcel._station.node_id,
+        code=FlowErrorCode.NODE_EXCEPTION,
+        message=str(exc),
+        original_exc=exc,
+    )
+
+
+def _judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
+    """What a controller returned, its memory's hops written; `None` if its own budget is used up."""
+    payload = value.payload if isinstance(value, Message) else value
+    if not isinstance(payload, WM):
+        return value
+    trace.controlled = True
+    memory = after_run(payload)
+    spent = exhausted(memory)
+    if spent is not None:
+        expire(trace, _USED_UP[spent], parcel._station.name, parcel._station.node_id)
+        return None
+    return value.model_copy(update={"payload": memory}) if isinstance(value, Message) else memory

@@ -1,0 +1,154 @@
+"""What annotations say: which values a node takes, and whether two annotations can ever meet.
+
+Rules: what can't be resolved is `UNKNOWN`, and unknown is never wrong. Two types are called disjoint only where no
+value of the one can pass validation as the other, pydantic's lenient conversions included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar, Union
+
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, PydanticUserError, RootModel, TypeAdapter
+
+from penguiflow._messages import Message, StreamChunk
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "unknown"
+
+
+UNKNOWN: Final = _Unknown()
+
+_ANYTHING = (UNKNOWN, Any, object)
+_SCALARS = (str, int, float, bool, complex)
+_CONTAINERS = (list, tuple, set, frozenset)
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, each without `Annotated`; any other annotation is its own only member."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return members(typing.get_args(annotation)[0])
+    if origin is Union or origin is types.UnionType:
+        return tuple(part for arg in typing.get_args(annotation) for part in members(arg))
+    if isinstance(annotation, TypeVar):
+        return members(annotation.__bound__) if annotation.__bound__ is not None else (UNKNOWN,)
+    return (annotation,)
+
+
+def is_message(annotation: Any) -> bool:
+    """Whether the annotation asks for the whole envelope."""
+    return isinstance(annotation, type) and issubclass(annotation, Message)
+
+
+def payload_of(annotation: Any) -> Any:
+    """`T` of `Message[T]`; `UNKNOWN` of a bare `Message`; anything else is a payload itself."""
+    if not is_message(annotation):
+        return annotation
+    for cls in annotation.__mro__:
+        args = getattr(cls, "__pydantic_generic_metadata__", {}).get("args")
+        if args:
+            return UNKNOWN if isinstance(args[0], TypeVar) else args[0]
+    return UNKNOWN
+
+
+def payloads(annotation: Any) -> tuple[Any, ...]:
+    """Every payload type that the annotation names, envelopes opened."""
+    return tuple(inner for part in members(annotation) for inner in members(payload_of(part)))
+
+
+def admits(annotation: Any, cls: type) -> bool:
+    """Whether a value of class `cls` is, as it stands, what the annotation asks for."""
+    for part in payloads(annotation):
+        plain = typing.get_origin(part) or part
+        if part in _ANYTHING or (isinstance(plain, type) and issubclass(cls, plain)):
+            return True
+    return False
+
+
+def admits_chunk(annotation: Any) -> bool:
+    """Whether stream chunks go to a node with this annotation."""
+    return admits(annotation, StreamChunk)
+
+
+def only_chunks(annotation: Any) -> bool:
+    """Whether nothing but stream chunks goes to a node with this annotation."""
+    parts = payloads(annotation)
+    return bool(parts) and all(isinstance(part, type) and issubclass(part, StreamChunk) for part in parts)
+
+
+def disjoint(given: Any, wanted: Any) -> bool:
+    """Whether no value of `given` can ever pass as `wanted`."""
+    sources = [part for part in payloads(given) if part is not type(None) and part is not None]
+    targets = payloads(wanted)
+    return bool(sources) and all(_apart(source, target) for source in sources for target in targets)
+
+
+def _apart(source: Any, target: Any) -> bool:
+    source, target = typing.get_origin(source) or source, typing.get_origin(target) or target
+    if not (isinstance(source, type) and isinstance(target, type)):
+        return False
+    if issubclass(source, target) or issubclass(target, source):
+        return False
+    if _is_record(target):
+        return not _converts(target) and (_is_record(source) or source in _SCALARS or source in _CONTAINERS)
+    return _is_record(source) and (target in _SCALARS or target in _CONTAINERS or target is dict)
+
+
+def _is_record(cls: type) -> bool:
+    return issubclass(cls, BaseModel) or dataclasses.is_dataclass(cls)
+
+
+def _converts(cls: type) -> bool:
+    """Whether the model may accept other values than mappings and its own instances."""
+    if not issubclass(cls, BaseModel):
+        return hasattr(cls, "__pydantic_decorators__")
+    if issubclass(cls, RootModel) or cls.model_config.get("from_attributes"):
+        return True
+    validators = cls.__pydantic_decorators__.model_validators.values()
+    return any(validator.info.mode in ("before", "wrap") for validator in validators)
+
+
+def spelled(annotation: Any) -> str:
+    """The annotation as its author would write it, for messages and diagrams; empty if unknown."""
+    if annotation is UNKNOWN:
+        return ""
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    parts = members(annotation)
+    if len(parts) > 1:
+        return " | ".join(spelled(part) or "Any" for part in parts)
+    return str(annotation).replace("typing.", "")
+
+
+def adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    """The validator of an annotation, or `None` where there is nothing to check."""
+    if annotation in _ANYTHING or isinstance(annotation, TypeVar):
+        return None
+    try:
+        return _cached_adapter(annotation)
+    except TypeError:  # an annotation that can't be hashed, such as Annotated[int, []]
+        return _new_adapter(annotation)
+
+
+@lru_cache(maxsize=1024)
+def _cached_adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    return _new_adapter(annotation)
+
+
+def _new_adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    try:
+        return TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        pass
+    except PydanticUserError:
+        return None
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None

@@ -1,0 +1,113 @@
+"""What is built and imported under the name `penguiflow` is this project, whole and alone."""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import penguiflow
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+FLOW = """
+import asyncio, pathlib, sys
+import penguiflow
+from penguiflow import create, node
+
+assert pathlib.Path(penguiflow.__file__).is_relative_to(sys.prefix), penguiflow.__file__
+
+@node
+async def double(number: int) -> int:
+    return number * 2
+
+@node
+async def show(number: int) -> str:
+    return f"<{number}>"
+
+async def main():
+    async with create(double.to(show)) as flow:
+        print(await flow.ask(21))
+
+asyncio.run(main())
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, **options)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel_files(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_imported_penguiflow_is_ours():
+    here = Path(penguiflow.__file__).resolve()
+    if here.is_relative_to(ROOT):
+        return
+    # Installed elsewhere: only a path install records where it came from, the index's namesake would not.
+    installed = importlib.metadata.distribution("penguiflow")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    assert origin.get("url", "").startswith("file:"), f"{here} was not installed from this tree"
+
+
+def test_installed_version_is_the_projects():
+    assert importlib.metadata.version("penguiflow") == PROJECT["version"]
+
+
+def test_changelog_knows_the_version():
+    assert f"\n## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_runtime_dependencies_stay_few():
+    names = [re.split(r"[^\w.-]", requirement)[0] for requirement in PROJECT["dependencies"]]
+    assert set(names) <= {"pluggy", "pydantic", "pydantic-settings"}
+
+
+def test_constraints_name_no_source():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+
+
+@pytest.mark.package
+def test_wheel_holds_the_package_and_nothing_else(wheel_files):
+    info = f"penguiflow-{PROJECT['version']}.dist-info"
+    source = {
+        path.relative_to(ROOT).as_posix(): path.read_bytes()
+        for path in (ROOT / "penguiflow").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packaged = {name: data for name, data in wheel_files.items() if not name.startswith(info + "/")}
+    assert packaged == source
+    assert "penguiflow/py.typed" in packaged
+    assert f"{info}/licenses/LICENSE" in wheel_files
+
+
+@pytest.mark.package
+def test_wheel_runs_a_flow_with_only_what_it_declares(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    run(*pip, "install", "--constraint", str(ROOT / "constraints.txt"), str(wheel))
+    assert run(str(python), "-I", "-W", "error", "-c", FLOW, cwd=tmp_path) == "<42>\n"
+    run(*pip, "check")
