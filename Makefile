@@ -23,7 +23,7 @@ RUN       := $(VENV)/bin/python
 ifneq ($(origin Q),undefined)
 override Q := $(value Q)
 export Q
-QUESTION = "$$Q"
+QUESTION = -- "$$Q"
 endif
 
 # What pip says is shown only when it fails.

@@ -11,6 +11,7 @@ async with create(greet) as flow:
 """
 
 from penguiflow._context import Context
+from penguiflow._create import DEFAULT_MAX_TRACES, DEFAULT_QUEUE_MAXSIZE, create
 from penguiflow._errors import (
     CycleError,
     FlowError,
@@ -21,7 +22,7 @@ from penguiflow._errors import (
 )
 from penguiflow._events import EVENT_TYPES, FlowEvent
 from penguiflow._explain import Explanation
-from penguiflow._flow import DEFAULT_MAX_TRACES, DEFAULT_QUEUE_MAXSIZE, PenguiFlow, create
+from penguiflow._flow import PenguiFlow
 from penguiflow._graph import Edge, Graph, GraphNode
 from penguiflow._handle import FlowStream, TraceHandle
 from penguiflow._hooks import (

@@ -14,10 +14,11 @@ from penguiflow._chunks import restart
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._hooks import Drop, Emit, Replace, Retry
 from penguiflow._node import NodePolicy
-from penguiflow._observe import ended, interrupted, node_event, started
+from penguiflow._observe import closed, interrupted, node_event, started
 from penguiflow._parcel import Parcel
+from penguiflow._rooms import Hold
 from penguiflow._station import checked
-from penguiflow._trace import Hold, Trace, current_holds
+from penguiflow._trace import Trace, current_holds
 
 NO_RETRY = frozenset({FlowErrorCode.ROUTING})
 
@@ -31,35 +32,23 @@ class Surfaced:
         self.error = error
 
 
-async def run_node(parcel: Parcel) -> Any:
-    """Run a node, retries included.
+async def run_node(parcel: Parcel, failure: BaseException | None = None) -> Any:
+    """Run a node, retries included; with `failure`, go on after a first attempt that ended so.
 
     Raises:
         FlowError: it failed for good.
         asyncio.CancelledError: its trace has ended.
     """
     try:
-        value = await _attempts(parcel, None)
+        value = await _attempts(parcel, failure)
     except FlowError as error:
-        _close(parcel, "node_failed", error)
+        closed(parcel, "node_failed", error)
         raise
     except BaseException:
         interrupted(parcel)
         raise
-    _close(parcel, "node_success")
+    closed(parcel, "node_success")
     return value
-
-
-async def recover(parcel: Parcel, exc: BaseException) -> Any:
-    """Go on after the first attempt failed: what `run_node` does from there."""
-    return await _attempts(parcel, exc)
-
-
-def _close(parcel: Parcel, kind: str, error: FlowError | None = None) -> None:
-    if parcel._trace.outcome is None:
-        ended(kind, parcel, error)
-    else:
-        interrupted(parcel)
 
 
 async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
@@ -71,7 +60,7 @@ async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
                     return await _attempt(parcel)
                 except (Exception, asyncio.CancelledError) as exc:
                     failure = exc
-            if isinstance(failure, asyncio.CancelledError) and _is_ours(parcel._trace):
+            if not isinstance(failure, Exception) and _is_ours(parcel._trace, failure):
                 raise failure
             error = _final(parcel, failure)
             if parcel._trace.outcome is not None:
@@ -80,7 +69,7 @@ async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
             delay = _delay(parcel, error, failure)
             if delay is None:
                 decision = await _decision(parcel, error)
-                if not isinstance(decision, Retry):
+                if not isinstance(decision, Retry) or _must_not_repeat(parcel, error):
                     return _followed(parcel, decision, error)
                 delay = max(0.0, decision.after_s)
             failure = None
@@ -89,10 +78,11 @@ async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
         failure = error = None  # their tracebacks hold this frame: no cycle may remain
 
 
-def _is_ours(trace: Trace) -> bool:
-    """Whether a `CancelledError` is meant for this node, and did not come out of something that it awaited."""
+def _is_ours(trace: Trace, exc: BaseException) -> bool:
+    """Whether the exception ends the task, and is no `CancelledError` out of something that the node awaited."""
     task = asyncio.current_task()
-    return trace.outcome is not None or task is None or task.cancelling() > 0
+    ended = trace.outcome is not None or task is None or task.cancelling() > 0
+    return ended or not isinstance(exc, asyncio.CancelledError)
 
 
 async def _attempt(parcel: Parcel) -> Any:
@@ -186,9 +176,7 @@ def _attempt_failed(parcel: Parcel, error: FlowError) -> None:
 def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None:
     """Seconds to wait before the next attempt; `None` if there is none."""
     policy: NodePolicy = parcel._station.policy
-    if parcel.attempt >= policy.max_retries or error.code in NO_RETRY or error.metadata.get("side") == "in":
-        return None
-    if parcel._emitted and not policy.retry_after_emit:
+    if parcel.attempt >= policy.max_retries or _must_not_repeat(parcel, error):
         return None
     cause = TimeoutError() if error.code == FlowErrorCode.NODE_TIMEOUT else exc
     if not (isinstance(cause, policy.retry_on) or isinstance(error.original_exc, policy.retry_on)):
@@ -197,6 +185,12 @@ def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None
     if policy.max_backoff is not None:
         delay = min(delay, policy.max_backoff)
     return delay * (1 - policy.jitter * random.random())
+
+
+def _must_not_repeat(parcel: Parcel, error: FlowError) -> bool:
+    """Whether another attempt would fail the same way, or repeat what this one has emitted."""
+    hopeless = error.code in NO_RETRY or error.metadata.get("side") == "in"
+    return hopeless or (parcel._emitted and not parcel._station.policy.retry_after_emit)
 
 
 async def _decision(parcel: Parcel, error: FlowError) -> Any:
@@ -209,7 +203,7 @@ def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
         return decision.payload
     if not isinstance(decision, Drop | Emit):
         raise error
-    _close(parcel, "node_failed", error)
+    closed(parcel, "node_failed", error)
     return None if isinstance(decision, Drop) else Surfaced(error)
 
 

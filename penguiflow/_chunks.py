@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penguiflow._channel import Channel
 from penguiflow._floes import named, reader_of, send
 from penguiflow._messages import StreamChunk, new_chunk
 from penguiflow._observe import node_event
@@ -15,16 +16,10 @@ from penguiflow._parcel import Parcel
 from penguiflow._trace import CHILD, Trace
 
 
-async def write(
-    parcel: Parcel,
-    text: str,
-    stream_id: str | None,
-    seq: int | None,
-    done: bool,
-    meta: dict[str, Any] | None,
-    to: Any,
+def made(
+    parcel: Parcel, text: str, stream_id: str | None, seq: int | None, done: bool, meta: dict[str, Any] | None
 ) -> StreamChunk:
-    """Emit one chunk from inside a node, waiting where whoever takes it is full."""
+    """The next chunk that a node writes."""
     trace = parcel._trace
     name = trace.id if stream_id is None else stream_id
     marks = parcel._stream_ids
@@ -34,10 +29,9 @@ async def write(
         meta = {**(meta or {}), "restart": True}
     chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
     marks[name] = False
-    if "stream_chunk" in trace.run.dispatch.listeners:
+    if trace.run.dispatch.listeners:
         extra = {"stream_id": name, "seq": chunk.seq, "done": done, "length": len(text)}
         node_event("stream_chunk", parcel, extra=extra)
-    await _pass_on(parcel, chunk, to)
     return chunk
 
 
@@ -64,16 +58,19 @@ def restart(parcel: Parcel) -> None:
         parcel._stream_ids[name] = True  # type: ignore[index]
 
 
-async def _pass_on(parcel: Parcel, chunk: StreamChunk, to: Any) -> None:
-    station, trace = parcel._station, parcel._trace
-    if to is not None:
+def way_out(parcel: Parcel) -> tuple[Parcel, Channel | None]:
+    """Who passes a chunk on: a node with successors that take it, or else the channel of the trace's reader."""
+    trace = parcel._trace
+    while not parcel._station.chunk_targets and trace.mode == CHILD and trace.outlet is not None:
+        parcel, trace = trace.outlet, trace.outlet._trace
+    return parcel, None if parcel._station.chunk_targets else reader_of(trace)
+
+
+async def pass_on(parcel: Parcel, chunk: StreamChunk, to: Any) -> None:
+    """Take a chunk to the nodes that it goes to, waiting where a floe is full."""
+    station = parcel._station
+    if to is None:
+        await send(parcel, chunk, station.chunk_targets, False)
+    else:
         targets, leaves = named(station, to, station.successors)
         await send(parcel, chunk, targets, leaves)
-    elif station.chunk_targets:
-        await send(parcel, chunk, station.chunk_targets, False)
-    elif trace.mode == CHILD and trace.outlet is not None:
-        await _pass_on(trace.outlet, chunk, None)
-    else:
-        channel = reader_of(trace)
-        if channel is not None and not channel.offer(chunk, station.name):
-            await channel.put(chunk, station.name)

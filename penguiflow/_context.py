@@ -122,10 +122,17 @@ class Context(Parcel):
             TypeError: the text is no string.
             ValueError: `parent` is of another trace.
         """
-        self._require_live()
+        if self._trace.outcome is not None:
+            self._require_live()
         if parent is not None and parent.trace_id != self._trace.id:
             raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {self._trace.id}: leave it out")
-        return await _chunks.write(self, text, stream_id, seq, done, meta, to)
+        chunk = _chunks.made(self, text, stream_id, seq, done, meta)
+        writer, channel = _chunks.way_out(self) if to is None else (self, None)
+        if to is not None or writer._station.chunk_targets:
+            await _chunks.pass_on(writer, chunk, to)
+        elif channel is not None and not channel.offer(chunk, self._station.name):
+            await channel.put(chunk, self._station.name)
+        return chunk
 
     async def call_playbook(self, playbook: Any, message: Any = None, timeout: float | None = None) -> Any:
         """Run another flow inside this node and return its output.

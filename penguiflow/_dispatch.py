@@ -124,10 +124,10 @@ class Dispatch:
         for impl in self.listeners.get(event.event_type, ()):
             try:
                 impl.call(event)
+                if impl.failures:
+                    impl.failures = 0
             except Exception as exc:
                 self._failed(impl, "on_event", exc, event.flow_name)
-            else:
-                impl.failures = 0
 
     def _failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
         impl.failures += 1
@@ -230,7 +230,12 @@ def _frozen(plugins: Sequence[Any]) -> dict[str, tuple[Impl, ...]]:
 
 def _impls(manager: pluggy.PluginManager, hook: str, names: dict[int, str]) -> tuple[Impl, ...]:
     found = reversed(getattr(manager.hook, hook).get_hookimpls())
-    return tuple(Impl(names[id(i.plugin)], i.function, _wanted(i.plugin, names[id(i.plugin)])) for i in found)
+    return tuple(Impl(names[id(i.plugin)], _function(i), _wanted(i.plugin, names[id(i.plugin)])) for i in found)
+
+
+def _function(found: pluggy.HookImpl) -> Callable[[Any], Any]:
+    """What to call: a plain callback itself, without the object that made a plugin of it."""
+    return found.plugin.callback if isinstance(found.plugin, _Callback) else found.function
 
 
 def _named(plugin: Any) -> str:

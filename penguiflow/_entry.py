@@ -12,17 +12,18 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
-from penguiflow._floes import push
+from penguiflow._floes import push, reader_of
 from penguiflow._lifecycle import free_slot, pass_deadline
-from penguiflow._messages import Message, new_trace_id
+from penguiflow._messages import Message, StreamChunk, new_trace_id
 from penguiflow._models import WM
-from penguiflow._node import Node
 from penguiflow._parcel import Parcel
+from penguiflow._run import Run
 from penguiflow._station import Station
 from penguiflow._strands import begin, spawn
-from penguiflow._trace import EMIT, START, Ledger, Run, Trace, current_holds, current_trace
+from penguiflow._trace import EMIT, START, Ledger, Trace, current_holds, current_trace
 
 
 def caller_in(run: Run) -> Trace | None:
@@ -35,6 +36,12 @@ def caller_in(run: Run) -> Trace | None:
     return None
 
 
+def _live_caller() -> Trace | None:
+    """The trace whose node calls, perhaps of another flow: it waits for the new one."""
+    caller = current_trace.get()
+    return caller if caller is not None and caller.outcome is None else None
+
+
 def admitted(run: Run, message: Any, mode: str, timeout_s: float | None) -> Trace | None:
     """A trace for this message; `None` if every slot is taken.
 
@@ -45,7 +52,7 @@ def admitted(run: Run, message: Any, mode: str, timeout_s: float | None) -> Trac
     caller = caller_in(run) if current_trace.get() is not None else None
     _refuse(run, message, timeout_s, caller)
     if caller is not None and mode not in (EMIT, START):
-        return _opened(run, message, mode, timeout_s, slot=False)
+        return _opened(run, message, mode, timeout_s, slot=False, parent=caller)
     bound = run.max_traces if caller is None else 2 * run.max_traces
     if run.used >= bound or (run.queue and caller is None):
         return None
@@ -58,7 +65,12 @@ async def waited(run: Run, message: Any, mode: str, timeout_s: float | None) -> 
 
     Raises:
         FlowError: `DEADLINE_EXCEEDED` before there was a slot.
+        asyncio.QueueFull: a node of this flow emits more traces than there will ever be slots for.
     """
+    if caller_in(run) is not None:
+        raise asyncio.QueueFull(
+            f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
+        )
     limit = _deadline(run, message, timeout_s)
     slot: asyncio.Future[None] = run.loop.create_future()
     run.queue.append(slot)
@@ -112,9 +124,13 @@ def _deadline(run: Run, message: Any, timeout_s: float | None) -> float | None:
     return None if limit == math.inf else limit
 
 
-def _opened(run: Run, message: Any, mode: str, timeout_s: float | None, slot: bool) -> Trace:
+def _opened(
+    run: Run, message: Any, mode: str, timeout_s: float | None, slot: bool, parent: Trace | None = None
+) -> Trace:
     enveloped = isinstance(message, Message)
-    trace = Trace(run, mode, message.trace_id if enveloped else new_trace_id(), current_trace.get())
+    if parent is None and mode not in (EMIT, START):
+        parent = _live_caller()
+    trace = Trace(run, mode, message.trace_id if enveloped else new_trace_id(), parent)
     trace.slot = slot
     if enveloped:
         trace.wants_message = True
@@ -123,7 +139,8 @@ def _opened(run: Run, message: Any, mode: str, timeout_s: float | None, slot: bo
         trace.deadline_s = message.deadline_s
         trace.ts = message.ts
     trace.ledger = Ledger(trace, trace.budget)
-    trace.holds = current_holds.get() if trace.parent is None else (*trace.parent.holds, *current_holds.get())
+    if parent is not None:
+        trace.holds = (*parent.holds, *current_holds.get())
     if run.dispatch.listeners:
         trace.started = run.loop.time()
         trace.epoch = time.time() - trace.started
@@ -198,17 +215,62 @@ def _pushed(trace: Trace, parcels: list[Parcel], wait: bool) -> list[asyncio.Fut
     return full
 
 
-def places(run: Run, to: Any) -> tuple[Station, ...]:
-    """The nodes that a message enters at: those that `to` names, by default the flow's entries.
+async def chunk(
+    run: Run, parent: Message[Any], piece: StreamChunk, seq: int | None, to: tuple[Station, ...] | None
+) -> StreamChunk:
+    """Put a stream chunk in from outside: to the nodes that take it, to the live trace's reader, or to Rookery."""
+    trace = run.traces.get(parent.trace_id)
+    piece.seq = (seq or 0) if trace is None else numbered(trace, piece.stream_id, seq)
+    stations = tuple(s for s in run.entries if s.takes_chunks) if to is None else to
+    if stations:
+        await emitted(run, parent.model_copy(update={"payload": piece}), stations)
+        return piece
+    channel = run.rookery if trace is None else reader_of(trace)
+    if channel is not None:
+        await channel.put(piece)
+    return piece
+
+
+async def emitted(run: Run, message: Any, stations: tuple[Station, ...]) -> str:
+    """Put a message into its live trace, or into a new one, waiting for room; the trace's id."""
+    trace = live(run, message)
+    if trace is not None:
+        await joined(trace, message, stations)
+    else:
+        trace = admitted(run, message, EMIT, None) or await waited(run, message, EMIT, None)
+        started(trace, message, stations)
+    return trace.id
+
+
+def emitted_nowait(run: Run, message: Any, stations: tuple[Station, ...]) -> str:
+    """`emitted` that never waits.
 
     Raises:
-        ValueError: there is no such node.
+        asyncio.QueueFull: there is no slot for the trace, or no place in it.
     """
-    if to is None:
-        return run.entries
-    names = [to] if isinstance(to, str | Node) else list(to)
-    known = {station.name: station for station in run.stations}
-    for name in (n.name if isinstance(n, Node) else n for n in names):
-        if name not in known:
-            raise ValueError(f"flow {run.name!r} has no node {name!r}: it has {', '.join(known)}")
-    return tuple(known[n.name if isinstance(n, Node) else n] for n in names)
+    trace = live(run, message)
+    if trace is not None:
+        joined_nowait(trace, message, stations)
+    else:
+        trace = admitted_now(run, message, EMIT)
+        started(trace, message, stations)
+    return trace.id
+
+
+def admitted_now(run: Run, message: Any, mode: str, timeout_s: float | None = None) -> Trace:
+    """`admitted` for those who won't wait.
+
+    Raises:
+        asyncio.QueueFull: every slot is taken.
+    """
+    trace = admitted(run, message, mode, timeout_s)
+    if trace is None:
+        raise asyncio.QueueFull(
+            f"{run.max_traces} traces are in flight (max_traces): wait for one, or use `await emit` or `await ask`"
+        )
+    return trace
+
+
+def live(run: Run, message: Any) -> Trace | None:
+    """The trace that a message would join."""
+    return run.traces.get(message.trace_id) if isinstance(message, Message) else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penguiflow._trace import CHILD, Strand, Trace
+from penguiflow._rooms import Strand
+from penguiflow._trace import CHILD, Trace
 
 
 @dataclass(frozen=True, slots=True)

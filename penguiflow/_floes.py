@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple
 from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._joins import gather
-from penguiflow._messages import StreamChunk
+from penguiflow._messages import Message, StreamChunk
 from penguiflow._models import WM, FinalAnswer
 from penguiflow._node import ROOKERY, Node
 from penguiflow._parcel import Output, Parcel, enveloped
+from penguiflow._rooms import Room
 from penguiflow._station import Station
-from penguiflow._trace import CHILD, EMIT, START, Room, Trace
+from penguiflow._trace import CHILD, EMIT, START, Trace
 
 OVERFLOW: Final = 16  # how many times its size a floe on a cycle may grow before it fails
 
@@ -162,11 +163,13 @@ def send_nowait(parcel: Parcel, value: Any, stations: tuple[Station, ...], leave
 
 def routes(station: Station, value: Any) -> tuple[tuple[Station, ...], bool]:
     """Where a node's output goes by itself: to which nodes, and whether to Rookery."""
-    payload = getattr(value, "payload", value) if not isinstance(value, WM | FinalAnswer) else value
-    if isinstance(payload, FinalAnswer) and station.controller:
-        return (), True
+    payload = value.payload if isinstance(value, Message) else value
+    if isinstance(payload, StreamChunk):
+        return station.chunk_targets, not station.chunk_targets
     if not station.controller:
         return station.targets, not station.targets
+    if isinstance(payload, FinalAnswer):
+        return (), True
     if isinstance(payload, WM):
         return (station,), False
     others = tuple(s for s in station.targets if s is not station)

@@ -1,55 +1,34 @@
-"""`PenguiFlow`: a flow that can be run, asked, streamed from and stopped; and `create`, which makes one.
+"""`PenguiFlow`: a flow that can be run, asked, streamed from and stopped.
 
-Rules: this is the surface. Each method says what its arguments mean, checks the flow's state, and asks the layer that
-knows.
+Rules: this is the surface. Each method says what its arguments mean, checks the flow's state, and asks those who know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from collections.abc import Iterable
 from typing import Any
 
 from penguiflow import _entry as entry
 from penguiflow._channel import Channel, ChannelClosed
-from penguiflow._chunks import numbered
-from penguiflow._dispatch import Dispatch
 from penguiflow._errors import FlowStateError
-from penguiflow._events import FlowEvent
 from penguiflow._explain import Explanation, explained
-from penguiflow._floes import reader_of
-from penguiflow._graph import Graph, wire
+from penguiflow._graph import Graph
 from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
 from penguiflow._lifecycle import cancel
 from penguiflow._lifetime import Lifetime
 from penguiflow._messages import Message, StreamChunk, new_chunk
-from penguiflow._nested import playbook, subflow
-from penguiflow._node import Adjacency, Node
-from penguiflow._parcel import Parcel
-from penguiflow._plan import Plan, Resources
+from penguiflow._nested import Runtime
+from penguiflow._node import Node
+from penguiflow._plan import Plan
 from penguiflow._registry import ModelRegistry
-from penguiflow._results import failure, future_of, output
-from penguiflow._strands import begin, spawn
-from penguiflow._trace import ASK, EMIT, START, STREAM, Run, Trace
-
-DEFAULT_QUEUE_MAXSIZE = 64
-DEFAULT_MAX_TRACES = 1024
+from penguiflow._results import future_of, taken
+from penguiflow._run import Run
+from penguiflow._station import Station
+from penguiflow._trace import ASK, START, STREAM, Trace
 
 To = str | Node | Iterable[str | Node] | None
-
-
-class _Runtime:
-    """What the layers below ask of the runtime."""
-
-    spawn = staticmethod(spawn)
-
-    async def playbook(self, parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
-        return await playbook(parcel, begin, flow, message, timeout)
-
-    async def subflow(self, parcel: Parcel) -> Any:
-        return await subflow(parcel, begin)
 
 
 class PenguiFlow:
@@ -98,7 +77,7 @@ class PenguiFlow:
         except RuntimeError:
             raise FlowStateError("a flow runs in an event loop: call run() inside `async def`") from None
         self._registry = registry or ModelRegistry()
-        run = self.plan.start(_Runtime(), self._registry, self.plan.dispatch.started())
+        run = self.plan.start(Runtime(), self._registry, self.plan.dispatch.started())
         if self._rookery is not None:
             self._rookery.drain_to(run.rookery)
         self._rookery = run.rookery
@@ -126,8 +105,7 @@ class PenguiFlow:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
             if self._life is not None:
-                for trace in tuple(self._life.run.traces.values()):
-                    cancel(trace)
+                self._life.cancel_all()
             raise
 
     async def _stop(self, life: Lifetime, drain_s: float | None) -> None:
@@ -146,9 +124,7 @@ class PenguiFlow:
             raise
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         await self.stop(drain_s=None if exc is None else 0)
 
     async def ask(self, message: Any, timeout_s: float | None = None) -> Any:
@@ -175,14 +151,7 @@ class PenguiFlow:
         except asyncio.CancelledError:
             cancel(trace)
             raise
-        error = failure(trace)
-        if error is None:
-            return output(trace)
-        trace.error = None  # its traceback is about to hold this frame: no cycle may remain
-        try:
-            raise error
-        finally:
-            del error
+        return taken(trace)
 
     def stream(self, message: Any, timeout_s: float | None = None) -> FlowStream:
         """Send one message through and read its chunks as they come: `async with flow.stream(x) as s`.
@@ -209,9 +178,7 @@ class PenguiFlow:
             ValueError: the message's trace is live already.
         """
         run = self._require()
-        trace = entry.admitted(run, message, START, timeout_s)
-        if trace is None:
-            raise asyncio.QueueFull(_slots_text(run))
+        trace = entry.admitted_now(run, message, START, timeout_s)
         trace.reader = Channel(run.queue_maxsize)
         entry.started(trace, message, run.entries)
         return TraceHandle(trace)
@@ -231,14 +198,7 @@ class PenguiFlow:
             ValueError: there is no such node.
         """
         run = self._require()
-        stations = entry.places(run, to)
-        trace = _live(run, message)
-        if trace is not None:
-            await entry.joined(trace, message, stations)
-        else:
-            trace = entry.admitted(run, message, EMIT, None) or await entry.waited(run, message, EMIT, None)
-            entry.started(trace, message, stations)
-        return trace.id
+        return await entry.emitted(run, message, self._places(run, to))
 
     def emit_nowait(self, message: Any, to: To = None) -> str:
         """`emit` that never waits.
@@ -247,16 +207,7 @@ class PenguiFlow:
             asyncio.QueueFull: `max_traces` traces are in flight, or a floe of the live trace is full.
         """
         run = self._require()
-        stations = entry.places(run, to)
-        trace = _live(run, message)
-        if trace is not None:
-            entry.joined_nowait(trace, message, stations)
-            return trace.id
-        trace = entry.admitted(run, message, EMIT, None)
-        if trace is None:
-            raise asyncio.QueueFull(_slots_text(run))
-        entry.started(trace, message, stations)
-        return trace.id
+        return entry.emitted_nowait(run, message, self._places(run, to))
 
     async def emit_chunk(
         self,
@@ -274,18 +225,9 @@ class PenguiFlow:
         It enters at the nodes that admit a `StreamChunk`; where none does, it goes to the reader of the live trace, or
         to Rookery.
         """
+        piece = new_chunk(stream_id or parent.trace_id, 0, text, done, meta)
         run = self._require()
-        trace, name = run.traces.get(parent.trace_id), stream_id or parent.trace_id
-        number = (seq or 0) if trace is None else numbered(trace, name, seq)
-        chunk = new_chunk(name, number, text, done, meta)
-        stations = entry.places(run, to) if to is not None else tuple(s for s in run.entries if s.takes_chunks)
-        if stations:
-            await self.emit(parent.model_copy(update={"payload": chunk}), to=[s.name for s in stations])
-            return chunk
-        channel = run.rookery if trace is None else reader_of(trace)
-        if channel is not None:
-            await channel.put(chunk)
-        return chunk
+        return await entry.chunk(run, parent, piece, seq, None if to is None else self._places(run, to))
 
     async def fetch(self, from_: To = None) -> Any:
         """The next output of the emitted traces, as its node returned it. Outputs of different traces come in any
@@ -302,22 +244,13 @@ class PenguiFlow:
         if self._rookery is None:
             raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
         try:
-            return await self._rookery.get(None if from_ is None else self._names(from_))
+            return await self._rookery.get(None if from_ is None else self.plan.names(from_))
         except ChannelClosed:
             raise FlowStateError(f"flow {self.name!r} has stopped, and nothing is left to fetch") from None
 
     async def fetch_any(self, from_: To = None) -> Any:
         """The next output of any of these nodes: the same as `fetch`."""
         return await self.fetch(from_)
-
-    def _names(self, from_: Any) -> tuple[str, ...]:
-        wanted = [from_] if isinstance(from_, str | Node) else list(from_)
-        known = [node.name for node in self.plan.wiring.nodes]
-        names = tuple(node.name if isinstance(node, Node) else node for node in wanted)
-        for name in names:
-            if name not in known:
-                raise ValueError(f"flow {self.name!r} has no node {name!r}: it has {', '.join(known)}")
-        return names
 
     async def cancel(self, trace_id: str) -> bool:
         """Cancel a trace, with all that runs and waits in it.
@@ -350,6 +283,12 @@ class PenguiFlow:
             raise LookupError(f"no plugin exports {format!r}: pip install penguiflow-viz")
         return found
 
+    def _places(self, run: Run, to: Any) -> tuple[Station, ...]:
+        if to is None:
+            return run.entries
+        names = self.plan.names(to)
+        return tuple(station for station in run.stations if station.name in names)
+
     def _require(self) -> Run:
         if self._life is None:
             raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
@@ -360,61 +299,3 @@ class PenguiFlow:
 
     def __repr__(self) -> str:
         return f"<PenguiFlow {self.name}: {len(self.plan.wiring.nodes)} nodes>"
-
-
-def _live(run: Run, message: Any) -> Trace | None:
-    return run.traces.get(message.trace_id) if isinstance(message, Message) else None
-
-
-def _slots_text(run: Run) -> str:
-    return f"{run.max_traces} traces are in flight (max_traces): wait for one, or use `await emit` or `await ask`"
-
-
-def create(
-    *adjacencies: Adjacency | Node | tuple[Node, Sequence[Node]],
-    name: str = "flow",
-    queue_maxsize: int = DEFAULT_QUEUE_MAXSIZE,
-    max_traces: int = DEFAULT_MAX_TRACES,
-    allow_cycles: bool = False,
-    emit_errors_to_rookery: bool = False,
-    plugins: Sequence[Any] = (),
-    on_event: Callable[[FlowEvent], None] | None = None,
-    resources: Resources | None = None,
-) -> PenguiFlow:
-    """Make a flow of nodes and edges: `create(a.to(b, c), b.to(d), c.to(d))`.
-
-    Args:
-        adjacencies: What `a.to(b)` returns, or a node that stands alone.
-        name: The flow's name, as in events and diagrams.
-        queue_maxsize: How many messages each floe of a trace, each stream and Rookery hold.
-        max_traces: How many traces may be in flight.
-        allow_cycles: Allow every cycle, whatever its nodes say.
-        emit_errors_to_rookery: Deliver the errors of emitted traces at Rookery instead of only logging them.
-        plugins: Objects with methods marked by `hookimpl`.
-        on_event: A function that sees every event.
-        resources: A function that returns an async context manager; entered when the flow starts, left when it has
-            stopped, its value at `ctx.resources`.
-
-    Raises:
-        GraphError: the graph can't run; the text lists every problem. `CycleError` if one is a forbidden cycle.
-        TypeError: a plugin, or an argument, is of the wrong kind.
-        ValueError: a limit below 1, or an empty name.
-    """
-    for label, value in (("queue_maxsize", queue_maxsize), ("max_traces", max_traces)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{label} is a whole number from 1 on, not {value!r}")
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"a flow's name is a non-empty string, not {name!r}")
-    if resources is not None and not callable(resources):
-        raise TypeError("resources= takes a function that returns an async context manager, not the manager itself")
-    return PenguiFlow(
-        Plan(
-            name,
-            wire(adjacencies, allow_cycles),
-            Dispatch(plugins, on_event),
-            queue_maxsize,
-            max_traces,
-            emit_errors_to_rookery,
-            resources,
-        )
-    )

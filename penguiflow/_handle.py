@@ -18,6 +18,8 @@ from penguiflow._messages import StreamChunk
 from penguiflow._results import failure, future_of, output, outputs
 from penguiflow._trace import CANCELLED, Trace
 
+_ENTER = "enter the stream first: `async with flow.stream(x) as s`"
+
 
 class TraceHandle:
     """A trace under way.
@@ -167,20 +169,20 @@ class FlowStream:
         return self
 
     async def __anext__(self) -> StreamChunk:
-        trace = self._entered()
-        assert self._channel is not None
+        channel = self._channel
+        if channel is None:
+            raise FlowStateError(_ENTER)
         try:
-            chunk: StreamChunk = await self._channel.get()
+            chunk: StreamChunk = await channel.get()
+            return chunk
         except ChannelClosed:
             pass
-        else:
-            return chunk
-        _raise_failure(trace)
+        _raise_failure(self._entered())
         raise StopAsyncIteration
 
     def _entered(self) -> Trace:
         if self._trace is None:
-            raise FlowStateError("enter the stream first: `async with flow.stream(x) as s`")
+            raise FlowStateError(_ENTER)
         return self._trace
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from penguiflow._lifecycle import fail, rest, starvation
+from penguiflow._lifecycle import deliver_error, fail, rest, starvation
 from penguiflow._parcel import Parcel
-from penguiflow._trace import Bucket, Trace
+from penguiflow._rooms import Bucket
+from penguiflow._trace import Trace
 
 
 def gather(parcel: Parcel) -> Parcel | None:
@@ -65,5 +66,6 @@ def _give_up(trace: Trace, index: int, bucket: Bucket) -> None:
     error = starvation(trace, index)
     bucket.items.clear()
     fail(trace, error)
+    deliver_error(trace, error)
     if trace.outcome is None and not trace.strands:
         rest(trace)

@@ -13,7 +13,9 @@ import logging
 from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
-from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, Run, Strand, Trace
+from penguiflow._rooms import Strand
+from penguiflow._run import Run
+from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, Trace
 
 log = logging.getLogger("penguiflow")
 
@@ -76,7 +78,11 @@ def left(trace: Trace, strand: Strand) -> None:
     """A strand is out. The last one settles the trace."""
     trace.strands.discard(strand)
     if not trace.strands and not trace.settled:
-        rest(trace)
+        if trace.outcome is None and trace.error is None and trace.joins is None:
+            trace.outcome = COMPLETED
+            settle(trace)
+        else:
+            rest(trace)
 
 
 def rest(trace: Trace) -> None:
@@ -92,6 +98,7 @@ def rest(trace: Trace) -> None:
             trace.error = trace.error or missing
             if trace.error is missing:
                 log_failure(trace, missing)
+                deliver_error(trace, missing)
             _empty(trace)
     settle(trace)
 
@@ -130,11 +137,13 @@ def settle(trace: Trace) -> None:
     if trace.settled:
         return
     trace.settled = True
-    for timer in (trace.timer, trace.grace):
-        if timer is not None:
-            timer.cancel()
-    for child in tuple(trace.children or ()):
-        settle(child)
+    if trace.timer is not None:
+        trace.timer.cancel()
+    if trace.grace is not None:
+        trace.grace.cancel()
+    if trace.children:
+        for child in tuple(trace.children):
+            settle(child)
     for strand in trace.strands:
         _abandon(trace, strand)
     if trace.mode == CHILD:
@@ -159,10 +168,11 @@ def _abandon(trace: Trace, strand: Strand) -> None:
 def _unregister(trace: Trace) -> None:
     run = trace.run
     run.traces.pop(trace.id, None)
-    announce(trace)
-    if trace.outcome == CANCELLED:
-        trace_event("trace_cancel_finish", trace)
-    trace_event("trace_finish", trace)
+    if run.dispatch.listeners:
+        announce(trace)
+        if trace.outcome == CANCELLED:
+            trace_event("trace_cancel_finish", trace)
+        trace_event("trace_finish", trace)
     if trace.mode == EMIT and trace.outcome in (CANCELLED, EXPIRED):
         _deliver_ending(trace)
     if trace.slot:
@@ -175,7 +185,7 @@ def _unregister(trace: Trace) -> None:
 
 def free_slot(run: Run) -> None:
     """A place for a trace is free: whoever waits longest gets it."""
-    while run.queue:
+    while run.queue and run.used <= run.max_traces:
         waiter = run.queue.popleft()
         if not waiter.done():
             waiter.set_result(None)
@@ -201,7 +211,7 @@ def _wake(trace: Trace) -> None:
             waiter.set_result(None)
     if trace.reader is not None:
         trace.reader.close()
-    trace.rooms = trace.joins = trace.context = trace.root_task = None
+    trace.rooms = trace.joins = trace.context = trace.root_task = trace.parent = None
     trace.busy.clear()
     if trace.mode == EMIT:
         trace.error = None  # nobody asks for it any more, and its traceback holds the trace
@@ -256,6 +266,12 @@ def fail(trace: Trace, error: FlowError) -> None:
         trace.error = error
     elif trace.error is not error:
         trace.error.add_note(f"also: {error.message}")
+
+
+def deliver_error(trace: Trace, error: FlowError) -> None:
+    """Give an emitted trace's error to Rookery, if the flow was told to, where no strand can wait for room there."""
+    if trace.mode == EMIT and trace.run.emit_errors:
+        trace.run.rookery.force(error, error.node_name)
 
 
 def log_failure(trace: Trace, error: FlowError) -> None:

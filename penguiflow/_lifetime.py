@@ -17,7 +17,7 @@ from penguiflow._lifecycle import GRACE_S, cancel, rest
 from penguiflow._nested import nested_run
 from penguiflow._observe import flow_event
 from penguiflow._plan import Plan
-from penguiflow._trace import Run
+from penguiflow._run import Run
 
 log = logging.getLogger("penguiflow")
 
@@ -89,8 +89,7 @@ class Lifetime:
 
     async def _end(self) -> None:
         run = self.run
-        for trace in tuple(run.traces.values()):
-            cancel(trace)
+        self.cancel_all()
         if run.traces:
             idle = asyncio.Event()
             run.idle.append(idle.set)
@@ -99,6 +98,11 @@ class Lifetime:
         flow_event("flow_stop", run, self.epoch)
         run.rookery.close()
         await self._closed()
+
+    def cancel_all(self) -> None:
+        """Cancel every trace that is still live."""
+        for trace in tuple(self.run.traces.values()):
+            cancel(trace)
 
     async def _strays(self) -> None:
         """Cancel once more what swallowed its cancellation, and wait a moment for it."""

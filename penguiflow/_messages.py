@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,7 +118,7 @@ class StreamChunk(BaseModel):
     meta: dict[str, Any] = Field(default_factory=dict)
 
 
-_CHUNK_FIELDS = frozenset(StreamChunk.model_fields)
+_CHUNK_FIELDS = set(StreamChunk.model_fields)  # shared: it is complete, so nothing can be added to it
 
 
 def new_chunk(stream_id: str, seq: int, text: str, done: bool, meta: dict[str, Any] | None) -> StreamChunk:
@@ -126,4 +126,4 @@ def new_chunk(stream_id: str, seq: int, text: str, done: bool, meta: dict[str, A
     if not isinstance(text, str):
         raise TypeError(f"a chunk's text is a str, not {type(text).__name__} ({text!r:.80}): convert it first")
     values = {"stream_id": stream_id, "seq": seq, "text": text, "done": done, "meta": {} if meta is None else meta}
-    return built(StreamChunk, values, cast("set[str]", _CHUNK_FIELDS))
+    return built(StreamChunk, values, _CHUNK_FIELDS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from penguiflow._errors import TraceCancelled
@@ -17,11 +16,12 @@ from penguiflow._messages import Message
 from penguiflow._parcel import Output, Parcel
 from penguiflow._plan import Plan
 from penguiflow._registry import ModelRegistry
+from penguiflow._run import Run
 from penguiflow._station import Station
-from penguiflow._trace import CANCELLED, CHILD, Run, Trace, current_holds
+from penguiflow._strands import begin, spawn
+from penguiflow._trace import CANCELLED, CHILD, Trace, current_holds
 
 _INHERITED = ("ledger", "deadline", "deadline_s", "budget", "epoch", "ts", "headers", "limited")
-Begin = Callable[[Trace, "list[Parcel]"], None]
 
 
 def planned(playbook: Any) -> tuple[Plan, ModelRegistry]:
@@ -58,18 +58,14 @@ def nested_run(outer: Run, station: Station) -> Run:
 def _playbook_run(parcel: Parcel, plan: Plan, registry: ModelRegistry, lasting: bool) -> Run:
     """The run of a playbook: one for all traces if it is always the same flow without resources of its own."""
     outer, station = parcel._trace.run, parcel._station
-    key = (id(plan), station.index)
-    if lasting and key in outer.nested:
-        return outer.nested[key]
-    run = plan.start(outer.kernel, registry, outer.dispatch, outer, f"{station.node_id}/")
-    if lasting:
-        outer.nested[key] = run
-        outer.kept.append(plan)  # its id stays its own as long as it is kept
-    return run
+    kept = outer.playbooks.setdefault(plan, {}) if lasting else {}
+    if station.index not in kept:
+        kept[station.index] = plan.start(outer.kernel, registry, outer.dispatch, outer, f"{station.node_id}/")
+    return kept[station.index]
 
 
 async def run_nested(
-    parcel: Parcel, run: Run, value: Any, begin: Begin, *, outlet: Parcel | None = None, timeout: float | None = None
+    parcel: Parcel, run: Run, value: Any, *, outlet: Parcel | None = None, timeout: float | None = None
 ) -> list[Output]:
     """Run a value through a nested flow, in the trace of the node that asks for it.
 
@@ -131,16 +127,16 @@ def _outputs(trace: Trace) -> list[Output]:
     return outputs
 
 
-async def playbook(parcel: Parcel, begin: Begin, flow: Any, message: Any, timeout: float | None) -> Any:
+async def playbook(parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
     """Run a playbook; see `Context.call_playbook`."""
     if timeout is not None and timeout <= 0:
         raise ValueError(f"a playbook's timeout is a positive number of seconds, not {timeout!r}")
     plan, registry = planned(flow)
     run = _playbook_run(parcel, plan, registry, lasting=plan.resources is None and hasattr(flow, "plan"))
     if plan.resources is None:
-        return _single(parcel, plan, await run_nested(parcel, run, message, begin, timeout=timeout))
+        return _single(parcel, plan, await run_nested(parcel, run, message, timeout=timeout))
     async with plan.resources() as run.resources:
-        return _single(parcel, plan, await run_nested(parcel, run, message, begin, timeout=timeout))
+        return _single(parcel, plan, await run_nested(parcel, run, message, timeout=timeout))
 
 
 def _single(parcel: Parcel, plan: Plan, outputs: list[Output]) -> Any:
@@ -154,13 +150,13 @@ def _single(parcel: Parcel, plan: Plan, outputs: list[Output]) -> Any:
     return outputs[0].payload
 
 
-async def subflow(parcel: Parcel, begin: Begin) -> Any:
+async def subflow(parcel: Parcel) -> Any:
     """A subflow node's body: what the flow gives is what the node gives."""
     role = parcel._station.subflow
     assert role is not None
     run = nested_run(parcel._trace.run, parcel._station)
     value = parcel._payload if parcel._raw is None else parcel.message
-    outputs = await run_nested(parcel, run, value, begin, outlet=parcel)
+    outputs = await run_nested(parcel, run, value, outlet=parcel)
     results = [_returned(parcel, output) for output in outputs]
     for result in results[:-1]:
         await parcel.emit(result)  # type: ignore[attr-defined]
@@ -175,3 +171,11 @@ def _returned(parcel: Parcel, output: Output) -> Any:
     if output.headers is not None:
         changes["headers"] = output.headers
     return Message(**changes)
+
+
+class Runtime:
+    """What the layers below ask of the runtime (`Kernel`)."""
+
+    spawn = staticmethod(spawn)
+    playbook = staticmethod(playbook)
+    subflow = staticmethod(subflow)

@@ -6,13 +6,16 @@ task, trace events in the context of the trace's root task, so what an observer 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from penguiflow._errors import FlowError
 from penguiflow._events import FlowEvent
 from penguiflow._parcel import Parcel
-from penguiflow._trace import CANCELLED, EXPIRED, Run, Trace
+from penguiflow._run import Run
+from penguiflow._trace import CANCELLED, EXPIRED, Trace
 
+_NOTHING: Mapping[str, Any] = {}
 _TERMINAL = {EXPIRED: "node_expired", CANCELLED: "node_cancelled"}
 
 
@@ -20,39 +23,45 @@ def node_event(
     kind: str,
     parcel: Parcel,
     *,
-    latency: float | None = None,
-    wait: float | None = None,
+    now: float | None = None,
+    latency_ms: float | None = None,
+    wait_ms: float | None = None,
     error: BaseException | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: Mapping[str, Any] = _NOTHING,
 ) -> None:
-    """Send an event about a node run; `latency` and `wait` in seconds."""
+    """Send an event about a node run."""
     trace, station = parcel._trace, parcel._station
     run = trace.run
     if kind not in run.dispatch.listeners:
         return
-    quiet = trace.rooms is None and trace.joins is None
-    event = FlowEvent(
-        kind,
-        trace.epoch + run.loop.time(),
-        run.name,
-        station.name,
-        station.node_id,
-        trace.id,
-        parcel._id,
-        parcel._parents,
-        parcel.attempt,
-        None if latency is None else latency * 1e3,
-        None if wait is None else wait * 1e3,
-        0 if quiet else trace.waiting_for(station.index),
-        0 if quiet else sum(trace.waiting_for(s.index) for s in station.successors),
-        0 if quiet else trace.pending(),
-        len(trace.strands),
-        None,
-        error,
-        parcel,
-        extra or {},
+    depth_in = depth_out = pending = 0
+    if trace.rooms is not None or trace.joins is not None:
+        depth_in = trace.waiting_for(station.index)
+        depth_out = sum(trace.waiting_for(s.index) for s in station.successors)
+        pending = trace.pending()
+    run.dispatch.send(
+        FlowEvent(
+            kind,
+            trace.epoch + (run.loop.time() if now is None else now),
+            run.name,
+            station.name,
+            station.node_id,
+            trace.id,
+            parcel._id,
+            parcel._parents,
+            parcel.attempt,
+            latency_ms,
+            wait_ms,
+            depth_in,
+            depth_out,
+            pending,
+            len(trace.strands),
+            None,
+            error,
+            parcel,
+            extra,
+        )
     )
-    run.dispatch.send(event)
 
 
 def started(parcel: Parcel) -> None:
@@ -62,7 +71,8 @@ def started(parcel: Parcel) -> None:
     owner.runs += 1
     parcel._id = f"{trace.id}.{owner.runs}"
     parcel._started = now = trace.run.loop.time()
-    node_event("node_start", parcel, wait=now - parcel._since if parcel._since else 0.0)
+    wait = (now - parcel._since) * 1e3 if parcel._since else 0.0
+    node_event("node_start", parcel, now=now, wait_ms=wait)
 
 
 def ended(kind: str, parcel: Parcel, error: BaseException | None = None) -> None:
@@ -70,7 +80,16 @@ def ended(kind: str, parcel: Parcel, error: BaseException | None = None) -> None
     if parcel._id is None or parcel._closed:
         return
     parcel._closed = True
-    node_event(kind, parcel, latency=parcel._trace.run.loop.time() - parcel._started, error=error)
+    now = parcel._trace.run.loop.time()
+    node_event(kind, parcel, now=now, latency_ms=(now - parcel._started) * 1e3, error=error)
+
+
+def closed(parcel: Parcel, kind: str, error: FlowError | None = None) -> None:
+    """A node run is over by itself, or by its trace's outcome if that was decided meanwhile."""
+    if parcel._trace.outcome is None:
+        ended(kind, parcel, error)
+    else:
+        interrupted(parcel)
 
 
 def interrupted(parcel: Parcel) -> None:

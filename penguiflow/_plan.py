@@ -12,15 +12,16 @@ from typing import Any
 
 from penguiflow._dispatch import Dispatch
 from penguiflow._graph import Graph, Wiring, described
+from penguiflow._node import Node
 from penguiflow._registry import ModelRegistry
 from penguiflow._routing import route
+from penguiflow._run import Kernel, Run
 from penguiflow._station import Station
-from penguiflow._trace import Kernel, Run
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """A flow at rest."""
 
@@ -35,6 +36,20 @@ class Plan:
     def graph(self, registry: ModelRegistry, prefix: str = "") -> Graph:
         """The public graph."""
         return described(self.wiring, self.name, registry, prefix)
+
+    def names(self, nodes: Any) -> tuple[str, ...]:
+        """The names of one or several nodes, given as nodes or names.
+
+        Raises:
+            ValueError: there is no such node.
+        """
+        wanted = [nodes] if isinstance(nodes, str | Node) else list(nodes)
+        known = [node.name for node in self.wiring.nodes]
+        names = tuple(node.name if isinstance(node, Node) else node for node in wanted)
+        for name in names:
+            if name not in known:
+                raise ValueError(f"flow {self.name!r} has no node {name!r}: it has {', '.join(known)}")
+        return names
 
     def stations(self, registry: ModelRegistry, prefix: str = "") -> tuple[Station, ...]:
         """The nodes in their places.

@@ -63,3 +63,20 @@ def _given(trace: Trace, found: Output) -> Any:
     if not trace.wants_message:
         return found.payload
     return enveloped(trace, found.payload, found.raw, found.headers, found.meta)
+
+
+def taken(trace: Trace) -> Any:
+    """The output of a trace that nobody else asks.
+
+    Raises:
+        FlowError: the trace did not complete.
+        ValueError: there are several outputs.
+    """
+    error = failure(trace)
+    if error is None:
+        return output(trace)
+    trace.error = None  # its traceback is about to hold this frame: no cycle may remain
+    try:
+        raise error
+    finally:
+        del error

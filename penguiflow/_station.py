@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._messages import Message
+from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
 from penguiflow._types import UNKNOWN, adapter, admits_chunk, is_message, members, only_chunks, payload_of, spelled
 
@@ -25,6 +25,9 @@ class Station:
     Attributes:
         bind: From a parcel, the argument that the node's function takes; raises `FlowError` if it doesn't fit.
         call: From a parcel, the awaitable (or async generator) that runs the node once.
+        out_class: The class that the node promises, where its instances need no check and go the common way.
+        sole: The one node that every common output goes to, if there is just one.
+        leaf: Whether every output leaves at Rookery.
         check: What the node returned, checked; `None` where there is nothing to check.
         plain: Whether a run needs no limit, no time-out, no role: the quick way.
     """
@@ -40,6 +43,7 @@ class Station:
         "index",
         "join",
         "lanes",
+        "leaf",
         "limit",
         "name",
         "node",
@@ -78,9 +82,7 @@ class Station:
         self.bind: Call = _binder(self, wants)
         self.check: Check | None = _checker(self, gives)
         self.call: Call = _caller(node, self.bind, self._quick_class(wants))
-        self.out_class = (
-            gives if self.check is not None and isinstance(gives, type) and not _revalidates(gives) else None
-        )
+        self.out_class = _quick_output(gives) if self.check is not None else None
         self.cyclic = False
         self.controller = False
         self.successors: tuple[Station, ...] = ()
@@ -88,6 +90,7 @@ class Station:
         self.targets: tuple[Station, ...] = ()
         self.chunk_targets: tuple[Station, ...] = ()
         self.sole: Station | None = None
+        self.leaf = False
 
     def connect(self, successors: tuple[Station, ...], predecessors: tuple[int, ...], cyclic: bool) -> None:
         """Say where the node's output goes."""
@@ -98,7 +101,9 @@ class Station:
         self.targets = tuple(s for s in successors if not only_chunks(s.wants))
         self.chunk_targets = tuple(s for s in successors if s is not self and admits_chunk(s.wants))
         others = tuple(s for s in self.targets if s is not self)
-        self.sole = others[0] if len(others) == 1 and not self.controller and others[0].join is None else None
+        self.leaf = not self.targets and not self.controller and self.router is None
+        chain = len(others) == 1 and not self.controller and self.router is None and others[0].join is None
+        self.sole = others[0] if chain else None
 
     def _quick_class(self, wants: Any) -> type | None:
         """The class whose instances need no check at all, if there is one."""
@@ -201,6 +206,12 @@ def _checker(station: Station, gives: Any) -> Check | None:
         return value if payload is value.payload else value.model_copy(update={"payload": payload})
 
     return check
+
+
+def _quick_output(gives: Any) -> type | None:
+    if not isinstance(gives, type) or issubclass(gives, Message | StreamChunk) or _revalidates(gives):
+        return None
+    return gives
 
 
 def _revalidates(cls: type) -> bool:

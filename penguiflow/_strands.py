@@ -12,19 +12,22 @@ from contextvars import Context as Variables
 from contextvars import copy_context
 from typing import Any
 
-from penguiflow._attempts import Surfaced, recover, run_node
+from penguiflow._attempts import Surfaced, run_node
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._floes import deliver, push, release, routes, surface
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
-from penguiflow._messages import Message
+from penguiflow._messages import Message, StreamChunk
 from penguiflow._models import WM, after_run, exhausted
-from penguiflow._observe import announce
-from penguiflow._parcel import Parcel
-from penguiflow._station import checked
-from penguiflow._trace import CHILD, FAILED, Run, Strand, Trace, current_holds, current_trace
+from penguiflow._observe import announce, closed, started
+from penguiflow._parcel import Output, Parcel
+from penguiflow._rooms import Strand
+from penguiflow._run import Run
+from penguiflow._station import Station, checked
+from penguiflow._trace import CHILD, FAILED, Trace, current_holds, current_trace
 
 _USED_UP = {"hops": FlowErrorCode.HOP_BUDGET_EXHAUSTED, "tokens": FlowErrorCode.TOKEN_BUDGET_EXHAUSTED}
 _TURN = 255
+_SPECIAL = (Message, StreamChunk, Surfaced, type(None))  # outputs that don't simply go to the next node
 
 
 def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
@@ -117,29 +120,41 @@ async def _hop(run: Run, trace: Trace, parcel: Parcel) -> Parcel | None:
     if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
         return None
     try:
-        if station.plain and not run.dispatch.listeners:
-            try:
-                value = await station.call(parcel)
-                if station.check is not None and value.__class__ is not station.out_class:
-                    value = checked(station, parcel, value)
-            except (Exception, asyncio.CancelledError) as exc:
-                value = await recover(parcel, exc)
-        else:
-            value = await run_node(parcel)
+        value = await (_quick(run, station, parcel) if station.plain else run_node(parcel))
     except FlowError as error:
         await _failed(trace, parcel, error)
         return None
     if trace.outcome is not None:
         return None
-    sole = station.sole
-    if sole is None or value is None or isinstance(value, Message | Surfaced):
+    if value.__class__ is not station.out_class and isinstance(value, _SPECIAL):
         return await _sent_on(trace, parcel, value)
-    if trace.rooms is None and sole.index not in trace.busy:
+    sole = station.sole
+    if sole is not None and trace.rooms is None and sole.index not in trace.busy:
         trace.busy[sole.index] = 1
         following: Parcel = parcel.successor(sole, value)
         release(trace, station)
         return following
+    if station.leaf and trace.collects:
+        trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
+        release(trace, station)
+        return None
     return await _sent_on(trace, parcel, value)
+
+
+async def _quick(run: Run, station: Station, parcel: Parcel) -> Any:
+    """The first attempt at a node without limits: `run_node` takes over only if it fails."""
+    observed = run.dispatch.listeners
+    if observed:
+        started(parcel)
+    try:
+        value = await station.call(parcel)
+        if station.check is not None and value.__class__ is not station.out_class:
+            value = checked(station, parcel, value)
+    except BaseException as exc:
+        return await run_node(parcel, exc)
+    if observed:
+        closed(parcel, "node_success")
+    return value
 
 
 def _ran_out(trace: Trace, parcel: Parcel) -> bool:

@@ -7,36 +7,21 @@ once; `settled` follows when its last strand is out, and then nobody waits on it
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 from contextvars import Context as Variables
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from penguiflow._channel import Channel
-from penguiflow._dispatch import Dispatch
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._messages import Budget, Headers
+from penguiflow._rooms import Bucket, Hold, Room, Strand
+from penguiflow._run import Run
 
 if TYPE_CHECKING:
     from penguiflow._parcel import Output, Parcel
-    from penguiflow._station import Station
 
 ASK, STREAM, START, EMIT, CHILD = "ask", "stream", "start", "emit", "child"
 COMPLETED, FAILED, CANCELLED, EXPIRED = "completed", "failed", "cancelled", "expired"
-
-
-class Kernel(Protocol):
-    """What the layers below the runtime ask of it."""
-
-    def spawn(self, parcel: Parcel, variables: Variables | None = None) -> None:
-        """Run a parcel, whose lane is taken, in a strand of its own."""
-
-    async def playbook(self, parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
-        """Run another flow inside a node."""
-
-    async def subflow(self, parcel: Parcel) -> Any:
-        """Run the flow that a subflow node stands for."""
 
 
 class Ledger:
@@ -65,99 +50,6 @@ class Ledger:
         return None
 
 
-class Strand:
-    """One task of a trace. `parcel` is what it carries; `None` before its first step."""
-
-    __slots__ = ("parcel", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.parcel: Parcel | None = None
-
-
-class Waiting(NamedTuple):
-    """An emit that waits for a place in a full floe."""
-
-    parcel: Parcel
-    variables: Variables
-    accepted: asyncio.Future[bool]
-
-
-class Room:
-    """What waits for one node of one trace, in order of arrival; and per floe, who waits to get in."""
-
-    __slots__ = ("counts", "items", "queues")
-
-    def __init__(self) -> None:
-        self.items: deque[tuple[Parcel, Variables]] = deque()
-        self.counts: dict[int, int] = {}
-        self.queues: dict[int, deque[Waiting]] = {}
-
-    def park(self, parcel: Parcel, variables: Variables) -> None:
-        """Let a parcel in."""
-        self.items.append((parcel, variables))
-        self.counts[parcel._edge] = self.counts.get(parcel._edge, 0) + 1
-
-    def next(self) -> tuple[Parcel, Variables]:
-        """Let the longest waiting parcel out, and the first in its floe's queue in."""
-        parcel, variables = self.items.popleft()
-        edge = parcel._edge
-        self.counts[edge] -= 1
-        queue = self.queues.get(edge)
-        while queue:
-            entry = queue.popleft()
-            if not entry.accepted.done():
-                self.park(entry.parcel, entry.variables)
-                entry.accepted.set_result(True)
-                break
-        return parcel, variables
-
-    def queue(self, parcel: Parcel, variables: Variables, accepted: asyncio.Future[bool]) -> None:
-        """Line up for a full floe."""
-        self.queues.setdefault(parcel._edge, deque()).append(Waiting(parcel, variables, accepted))
-
-    def queued(self, edge: int) -> bool:
-        """Whether anybody lines up for this floe."""
-        queue = self.queues.get(edge)
-        while queue and queue[0].accepted.done():
-            queue.popleft()
-        return bool(queue)
-
-    def clear(self) -> int:
-        """Throw away what waits, and send home who lines up; returns how many messages that were."""
-        count = len(self.items)
-        self.items.clear()
-        self.counts.clear()
-        for queue in self.queues.values():
-            for entry in queue:
-                if not entry.accepted.done():
-                    entry.accepted.set_result(False)
-                    count += 1
-        self.queues.clear()
-        return count
-
-
-class Bucket:
-    """What a join holds in one trace."""
-
-    __slots__ = ("fired", "items", "timer")
-
-    def __init__(self) -> None:
-        self.items: list[Parcel] = []
-        self.fired = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-
-class Hold:
-    """A run of a node with `max_concurrency` occupies one of its places."""
-
-    __slots__ = ("active", "limit")
-
-    def __init__(self, limit: asyncio.Semaphore) -> None:
-        self.limit = limit
-        self.active = True
-
-
 class Trace:
     """One trace, or one run of a subflow inside a trace."""
 
@@ -166,6 +58,7 @@ class Trace:
         "budget",
         "busy",
         "children",
+        "collects",
         "context",
         "controlled",
         "deadline",
@@ -204,6 +97,7 @@ class Trace:
     def __init__(self, run: Run, mode: str, trace_id: str, parent: Trace | None) -> None:
         self.run = run
         self.mode = mode
+        self.collects = mode not in (EMIT, START)  # whether outputs are only kept for the end
         self.id = trace_id
         self.parent = parent
         self.outcome: str | None = None
@@ -255,47 +149,6 @@ class Trace:
         if self.joins is not None and index in self.joins:
             return len(self.joins[index].items)
         return len(self.rooms[index].items) if self.rooms and index in self.rooms else 0
-
-
-class Run:
-    """One run of a flow: from `run()` to the end of `stop()`, on one loop. A subflow has one inside its parent's."""
-
-    def __init__(
-        self,
-        name: str,
-        stations: tuple[Station, ...],
-        entries: tuple[Station, ...],
-        dispatch: Dispatch,
-        kernel: Kernel,
-        *,
-        queue_maxsize: int,
-        max_traces: int,
-        emit_errors: bool = False,
-        parent: Run | None = None,
-    ) -> None:
-        self.name = name
-        self.stations = stations
-        self.entries = entries
-        self.dispatch = dispatch
-        self.kernel = kernel
-        self.queue_maxsize = queue_maxsize
-        self.max_traces = max_traces
-        self.emit_errors = emit_errors
-        self.root: Run = self if parent is None else parent.root
-        self.loop = asyncio.get_running_loop()
-        self.traces: dict[str, Trace] = {}
-        self.used = 0
-        self.queue: deque[asyncio.Future[None]] = deque()
-        self.rookery = Channel(queue_maxsize)
-        self.limits = {s.index: asyncio.Semaphore(s.limit) for s in stations if s.limit is not None}
-        self.strays: set[asyncio.Task[None]] = set()
-        self.resources: Any = None if parent is None else parent.resources
-        self.ready: asyncio.Event | None = None
-        self.broken: BaseException | None = None
-        self.draining = False
-        self.idle: list[Callable[[], None]] = []
-        self.nested: dict[Any, Run] = {}
-        self.kept: list[Any] = []
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("penguiflow_trace", default=None)

@@ -1,0 +1,66 @@
+"""`create`: from nodes and edges to a flow. Rules: whatever is wrong is said here, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from penguiflow._dispatch import Dispatch
+from penguiflow._events import FlowEvent
+from penguiflow._flow import PenguiFlow
+from penguiflow._graph import wire
+from penguiflow._node import Adjacency, Node
+from penguiflow._plan import Plan, Resources
+
+DEFAULT_QUEUE_MAXSIZE = 64
+DEFAULT_MAX_TRACES = 1024
+
+
+def create(
+    *adjacencies: Adjacency | Node | tuple[Node, Sequence[Node]],
+    name: str = "flow",
+    queue_maxsize: int = DEFAULT_QUEUE_MAXSIZE,
+    max_traces: int = DEFAULT_MAX_TRACES,
+    allow_cycles: bool = False,
+    emit_errors_to_rookery: bool = False,
+    plugins: Sequence[Any] = (),
+    on_event: Callable[[FlowEvent], None] | None = None,
+    resources: Resources | None = None,
+) -> PenguiFlow:
+    """Make a flow of nodes and edges: `create(a.to(b, c), b.to(d), c.to(d))`.
+
+    Args:
+        adjacencies: What `a.to(b)` returns, or a node that stands alone.
+        name: The flow's name, as in events and diagrams.
+        queue_maxsize: How many messages each floe of a trace, each stream and Rookery hold.
+        max_traces: How many traces may be in flight.
+        allow_cycles: Allow every cycle, whatever its nodes say.
+        emit_errors_to_rookery: Deliver the errors of emitted traces at Rookery instead of only logging them.
+        plugins: Objects with methods marked by `hookimpl`.
+        on_event: A function that sees every event.
+        resources: A function that returns an async context manager; entered when the flow starts, left when it has
+            stopped, its value at `ctx.resources`.
+
+    Raises:
+        GraphError: the graph can't run; the text lists every problem. `CycleError` if one is a forbidden cycle.
+        TypeError: a plugin, or an argument, is of the wrong kind.
+        ValueError: a limit below 1, or an empty name.
+    """
+    for label, value in (("queue_maxsize", queue_maxsize), ("max_traces", max_traces)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{label} is a whole number from 1 on, not {value!r}")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a flow's name is a non-empty string, not {name!r}")
+    if resources is not None and not callable(resources):
+        raise TypeError("resources= takes a function that returns an async context manager, not the manager itself")
+    return PenguiFlow(
+        Plan(
+            name,
+            wire(adjacencies, allow_cycles),
+            Dispatch(plugins, on_event),
+            queue_maxsize,
+            max_traces,
+            emit_errors_to_rookery,
+            resources,
+        )
+    )

@@ -1,0 +1,75 @@
+"""The state of one run of a flow, and what the layers below the runtime ask of the runtime.
+
+Rules: plain state; nothing here acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+from penguiflow._channel import Channel
+from penguiflow._dispatch import Dispatch
+
+if TYPE_CHECKING:
+    from penguiflow._parcel import Parcel
+    from penguiflow._station import Station
+    from penguiflow._trace import Trace
+
+
+class Kernel(Protocol):
+    """What the layers below the runtime ask of it."""
+
+    def spawn(self, parcel: Parcel, variables: Variables | None = None) -> None:
+        """Run a parcel, whose lane is taken, in a strand of its own."""
+
+    async def playbook(self, parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
+        """Run another flow inside a node."""
+
+    async def subflow(self, parcel: Parcel) -> Any:
+        """Run the flow that a subflow node stands for."""
+
+
+class Run:
+    """One run of a flow: from `run()` to the end of `stop()`, on one loop. A subflow has one inside its parent's."""
+
+    def __init__(
+        self,
+        name: str,
+        stations: tuple[Station, ...],
+        entries: tuple[Station, ...],
+        dispatch: Dispatch,
+        kernel: Kernel,
+        *,
+        queue_maxsize: int,
+        max_traces: int,
+        emit_errors: bool = False,
+        parent: Run | None = None,
+    ) -> None:
+        self.name = name
+        self.stations = stations
+        self.entries = entries
+        self.dispatch = dispatch
+        self.kernel = kernel
+        self.queue_maxsize = queue_maxsize
+        self.max_traces = max_traces
+        self.emit_errors = emit_errors
+        self.root: Run = self if parent is None else parent.root
+        self.loop = asyncio.get_running_loop()
+        self.traces: dict[str, Trace] = {}
+        self.used = 0
+        self.queue: deque[asyncio.Future[None]] = deque()
+        self.rookery = Channel(queue_maxsize)
+        self.limits = {s.index: asyncio.Semaphore(s.limit) for s in stations if s.limit is not None}
+        self.strays: set[asyncio.Task[None]] = set()
+        self.resources: Any = None if parent is None else parent.resources
+        self.ready: asyncio.Event | None = None
+        self.broken: BaseException | None = None
+        self.draining = False
+        self.idle: list[Callable[[], None]] = []
+        self.nested: dict[int, Run] = {}  # of its subflow nodes, by their index
+        self.playbooks: WeakKeyDictionary[Any, dict[int, Run]] = WeakKeyDictionary()  # by plan and node
