@@ -15,7 +15,7 @@ from typing import Any
 from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
-from penguiflow._floes import push, reader_of
+from penguiflow._floes import has_place, push, reader_of
 from penguiflow._lifecycle import free_slot, pass_deadline
 from penguiflow._messages import Message, StreamChunk, new_trace_id
 from penguiflow._models import WM
@@ -199,7 +199,11 @@ def joined_nowait(trace: Trace, message: Any, stations: tuple[Station, ...]) -> 
     Raises:
         asyncio.QueueFull: a floe is full.
     """
-    _pushed(trace, entering(trace, message, stations), wait=False)
+    parcels = entering(trace, message, stations)
+    for parcel in parcels:
+        if not has_place(trace, parcel._station, parcel._edge):
+            raise asyncio.QueueFull(f"the floe OpenSea -> {parcel._station.name} is full for trace {trace.id!r}")
+    _pushed(trace, parcels, wait=False)
 
 
 def _pushed(trace: Trace, parcels: list[Parcel], wait: bool) -> list[asyncio.Future[bool]]:

@@ -70,7 +70,7 @@ class PenguiFlow:
         Raises:
             FlowStateError: it runs already, or no event loop does.
         """
-        if self._life is not None:
+        if self._life is not None and not self._life.run.loop.is_closed():
             raise FlowStateError(f"flow {self.name!r} is running already: `await flow.stop()` first")
         try:
             asyncio.get_running_loop()
@@ -220,11 +220,7 @@ class PenguiFlow:
         meta: dict[str, Any] | None = None,
         to: To = None,
     ) -> StreamChunk:
-        """Put a stream chunk in from outside, in `parent`'s trace.
-
-        It enters at the nodes that admit a `StreamChunk`; where none does, it goes to the reader of the live trace, or
-        to Rookery.
-        """
+        """Put a chunk of `parent`'s trace in: at the entries that admit one, else for the trace's reader, or Rookery."""
         piece = new_chunk(stream_id or parent.trace_id, 0, text, done, meta)
         run = self._require()
         return await entry.chunk(run, parent, piece, seq, None if to is None else self._places(run, to))
@@ -249,7 +245,7 @@ class PenguiFlow:
             raise FlowStateError(f"flow {self.name!r} has stopped, and nothing is left to fetch") from None
 
     async def fetch_any(self, from_: To = None) -> Any:
-        """The next output of any of these nodes: the same as `fetch`."""
+        """The same as `fetch`."""
         return await self.fetch(from_)
 
     async def cancel(self, trace_id: str) -> bool:
@@ -258,7 +254,7 @@ class PenguiFlow:
         Returns:
             `True` when the trace has settled, `False` if no such trace is live.
         """
-        trace = None if self._life is None else self._life.run.traces.get(trace_id)
+        trace = self._live(trace_id)
         return False if trace is None else await cancelled(trace)
 
     def explain(self, trace_id: str) -> Explanation:
@@ -267,7 +263,7 @@ class PenguiFlow:
         Raises:
             KeyError: no such trace is live.
         """
-        trace = None if self._life is None else self._life.run.traces.get(trace_id)
+        trace = self._live(trace_id)
         if trace is None:
             raise KeyError(f"no trace {trace_id!r} is live in flow {self.name!r}: it has ended, or never was")
         return explained(trace)
@@ -282,6 +278,9 @@ class PenguiFlow:
         if found is None:
             raise LookupError(f"no plugin exports {format!r}: pip install penguiflow-viz")
         return found
+
+    def _live(self, trace_id: str) -> Trace | None:
+        return None if self._life is None else self._life.run.traces.get(trace_id)
 
     def _places(self, run: Run, to: Any) -> tuple[Station, ...]:
         if to is None:

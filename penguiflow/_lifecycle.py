@@ -161,7 +161,8 @@ def _abandon(trace: Trace, strand: Strand) -> None:
         strays.add(task)
         task.add_done_callback(strays.discard)
     if strand.parcel is not None:
-        log.warning("node %r ignores its cancellation: its output will be dropped", strand.parcel._station.name)
+        name = strand.parcel._station.name
+        log.warning("node %r still runs %g s after its trace ended: what it returns is dropped", name, GRACE_S)
         interrupted(strand.parcel)
 
 

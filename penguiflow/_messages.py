@@ -94,7 +94,7 @@ class Message(BaseModel, Generic[PayloadT]):
     headers: Headers = Field(default_factory=Headers)
     trace_id: str = Field(default_factory=new_trace_id, min_length=1)
     ts: float = Field(default_factory=time.time)
-    deadline_s: float | None = None
+    deadline_s: float | None = Field(default=None, allow_inf_nan=False)
     meta: dict[str, Any] = Field(default_factory=dict)
     budget: Budget | None = None
 

@@ -99,7 +99,7 @@ class Station:
         self.cyclic = cyclic
         self.controller = self in successors
         self.targets = tuple(s for s in successors if not only_chunks(s.wants))
-        self.chunk_targets = tuple(s for s in successors if s is not self and admits_chunk(s.wants))
+        self.chunk_targets = tuple(s for s in successors if s is not self and s.takes_chunks)
         others = tuple(s for s in self.targets if s is not self)
         self.leaf = not self.targets and not self.controller and self.router is None
         chain = len(others) == 1 and not self.controller and self.router is None and others[0].join is None
@@ -119,8 +119,8 @@ class Station:
 
     @property
     def takes_chunks(self) -> bool:
-        """Whether stream chunks go to it."""
-        return admits_chunk(self.wants)
+        """Whether stream chunks go to it. A join gathers outputs, not the pieces of one."""
+        return self.join is None and admits_chunk(self.wants)
 
     def __repr__(self) -> str:
         return f"<Station {self.node_id}>"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import selectors
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -114,8 +113,3 @@ class Recorder:
                 over.add(event.trace_id)
             elif event.event_type.startswith("node_"):
                 assert event.trace_id not in over, f"{event} after the end of its trace"
-
-
-def wall() -> float:
-    """The wall clock in epoch seconds, as deadlines are given in."""
-    return time.time()
