@@ -68,7 +68,7 @@ test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of 
 cov: $(DEV) ## run it and report the lines and branches it missed
 	@$(RUN) -m pytest --cov --cov-report=term-missing $(ARGS)
 
-demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="What is a floe?"
+demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
 	@$(RUN) -m examples.docs_assistant $(QUESTION)
 
 dist: $(DEV) ## build the wheel and the sdist into dist/

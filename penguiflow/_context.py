@@ -170,7 +170,7 @@ class Context(Parcel):
         ledger.cost += cost
         code = ledger.overdrawn()
         if code is not None:
-            raise expire(ledger.owner, code, self._station.name, self._station.node_id)
+            raise expire(ledger.owner, code, self)
 
     def _require_live(self) -> None:
         trace = self._trace

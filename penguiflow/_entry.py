@@ -16,7 +16,7 @@ from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
 from penguiflow._floes import has_place, push, reader_of
-from penguiflow._lifecycle import free_slot, pass_deadline
+from penguiflow._lifecycle import expire, free_slot, pass_deadline
 from penguiflow._messages import Message, StreamChunk, new_trace_id
 from penguiflow._models import WM
 from penguiflow._parcel import Parcel
@@ -175,7 +175,7 @@ def started(trace: Trace, message: Any, stations: tuple[Station, ...]) -> None:
     if trace.deadline is not None and trace.deadline <= trace.run.loop.time():
         payload = message.payload if isinstance(message, Message) else message
         trace.controlled = isinstance(payload, WM) and any(station.controller for station in stations)
-        pass_deadline(trace)
+        expire(trace, FlowErrorCode.DEADLINE_EXCEEDED, entering(trace, message, stations)[0])
     else:
         begin(trace, entering(trace, message, stations))
 

@@ -220,7 +220,7 @@ class PenguiFlow:
         meta: dict[str, Any] | None = None,
         to: To = None,
     ) -> StreamChunk:
-        """Put a chunk of `parent`'s trace in: at the entries that admit one, else for the trace's reader, or Rookery."""
+        """Put a chunk in `parent`'s trace: at the entries that admit one, else for its reader, or at Rookery."""
         piece = new_chunk(stream_id or parent.trace_id, 0, text, done, meta)
         run = self._require()
         return await entry.chunk(run, parent, piece, seq, None if to is None else self._places(run, to))

@@ -13,6 +13,7 @@ import logging
 from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
+from penguiflow._parcel import Output, Parcel
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
 from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, Trace
@@ -197,8 +198,8 @@ def free_slot(run: Run) -> None:
 def _deliver_ending(trace: Trace) -> None:
     """An emitted trace was cut short: who waits at Rookery learns of it as far as the flow was told to say so."""
     run = trace.run
-    if trace.final is not None:
-        run.rookery.force(trace.final)
+    if trace.answered:
+        run.rookery.force(trace.outputs[0].payload)
     elif run.emit_errors and trace.error is not None:
         run.rookery.force(trace.error)
     elif trace.outcome == CANCELLED and not any(t.mode == EMIT for t in run.traces.values()):
@@ -223,22 +224,34 @@ def cancel(trace: Trace) -> bool:
     return decide(trace, CANCELLED, TraceCancelled(trace.id))
 
 
-def expire(trace: Trace, code: FlowErrorCode, node_name: str | None = None, node_id: str | None = None) -> FlowError:
-    """A trace ran out of time, hops, tokens or money. A controller's trace ends with an answer that says so."""
+def expire(trace: Trace, code: FlowErrorCode, parcel: Parcel | None = None) -> FlowError:
+    """A trace ran out of time, hops, tokens or money. A controller's trace ends with an answer that says so.
+
+    `parcel` is what was under way, or about to be; by default what the trace's first strand carries.
+    """
+    station = None if parcel is None else parcel._station
     error = FlowError(
         trace_id=trace.id,
-        node_name=node_name,
-        node_id=node_id,
+        node_name=None if station is None else station.name,
+        node_id=None if station is None else station.node_id,
         code=code,
         message=f"{_USED_UP[code]}: {_spent(trace)}",
         metadata={"hops": trace.ledger.hops, "tokens": trace.ledger.tokens, "cost": trace.ledger.cost},
     )
-    if trace.outcome is None and trace.controlled:
-        trace.final = FinalAnswer(text=f"No final answer: {error.message}.")
     if trace.outcome is None:
         log_failure(trace, error)
+        if trace.controlled:
+            _answer(trace, parcel, f"No final answer: {error.message}.")
     decide(trace, EXPIRED, error)
     return error
+
+
+def _answer(trace: Trace, parcel: Parcel | None, text: str) -> None:
+    if parcel is None or parcel._trace is not trace:
+        parcel = next((strand.parcel for strand in trace.strands if strand.parcel is not None), None)
+    headers, meta = (trace.headers, None) if parcel is None else (parcel._headers, parcel._meta)
+    trace.outputs = [Output(FinalAnswer(text=text), None, headers, meta)]
+    trace.answered = True
 
 
 def _spent(trace: Trace) -> str:

@@ -114,12 +114,10 @@ def _entering(trace: Trace, parcel: Parcel, value: Any) -> list[Parcel]:
 
 
 def _outputs(trace: Trace) -> list[Output]:
-    if trace.final is not None:
-        return [Output(trace.final, None, None, None)]
+    outputs, answered = trace.outputs, trace.answered
     error, trace.error = trace.error, None
-    outputs = trace.outputs
     del trace
-    if error is not None:
+    if error is not None and not answered:
         try:
             raise error
         finally:

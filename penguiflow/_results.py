@@ -28,15 +28,13 @@ def future_of(trace: Trace) -> asyncio.Future[None]:
 
 def failure(trace: Trace) -> FlowError | None:
     """The error to raise; `None` if the trace completed, or ended with an answer all the same."""
-    if trace.outcome == COMPLETED or trace.final is not None:
+    if trace.outcome == COMPLETED or trace.answered:
         return None
     return trace.error or TraceCancelled(trace.id)
 
 
 def outputs(trace: Trace) -> list[Any]:
     """Everything that left the trace at Rookery, in order."""
-    if trace.final is not None:
-        return [_given(trace, Output(trace.final, None, trace.headers, None))]
     return [_given(trace, output) for output in trace.outputs]
 
 
@@ -47,14 +45,14 @@ def output(trace: Trace) -> Any:
         ValueError: there were several.
         FlowError: it is an error, which a plugin wanted delivered.
     """
-    if trace.final is None and len(trace.outputs) > 1:
+    if len(trace.outputs) > 1:
         raise ValueError(
             f"the trace left {len(trace.outputs)} outputs, and one was asked for: "
             "use `await flow.start(message).results()` to get them all"
         )
-    if trace.final is None and not trace.outputs:
+    if not trace.outputs:
         return None
-    if trace.final is None and isinstance(trace.outputs[0].payload, FlowError):
+    if isinstance(trace.outputs[0].payload, FlowError):
         raise trace.outputs[0].payload
     return outputs(trace)[0]
 

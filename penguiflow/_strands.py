@@ -164,10 +164,10 @@ def _ran_out(trace: Trace, parcel: Parcel) -> bool:
     code = ledger.overdrawn()
     if code is not None:
         ledger.hops -= 1
-        expire(ledger.owner, code, station.name, station.node_id)
+        expire(ledger.owner, code, parcel)
     now = trace.run.loop.time()
     if trace.deadline is not None and now >= trace.deadline:
-        expire(_timed_out(trace, now), FlowErrorCode.DEADLINE_EXCEEDED, station.name, station.node_id)
+        expire(_timed_out(trace, now), FlowErrorCode.DEADLINE_EXCEEDED, parcel)
     return trace.outcome is not None
 
 
@@ -241,6 +241,6 @@ def _judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
     memory = after_run(payload)
     spent = exhausted(memory)
     if spent is not None:
-        expire(trace, _USED_UP[spent], parcel._station.name, parcel._station.node_id)
+        expire(trace, _USED_UP[spent], parcel)
         return None
     return value.model_copy(update={"payload": memory}) if isinstance(value, Message) else memory

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context as Variables
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
@@ -55,6 +55,7 @@ class Trace:
 
     __slots__ = (
         "announced",
+        "answered",
         "budget",
         "busy",
         "children",
@@ -65,7 +66,6 @@ class Trace:
         "deadline_s",
         "epoch",
         "error",
-        "final",
         "grace",
         "headers",
         "holds",
@@ -112,7 +112,7 @@ class Trace:
         self.joins: dict[int, Bucket] | None = None
         self.children: set[Trace] | None = None
         self.outputs: list[Output] = []
-        self.final: Any = None  # the answer of a controller that ran out
+        self.answered = False  # whether a controller that ran out has left an answer
         self.controlled = False  # whether a controller loop runs in it
         self.reader: Channel | None = None
         self.streams: dict[str, int] | None = None
