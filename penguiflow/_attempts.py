@@ -29,7 +29,7 @@ class Surfaced:
     __slots__ = ("error",)
 
     def __init__(self, error: FlowError) -> None:
-        self.error = error
+        self.error: FlowError = error
 
 
 async def run_node(parcel: Parcel, failure: BaseException | None = None) -> Any:

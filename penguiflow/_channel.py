@@ -22,12 +22,12 @@ class Channel:
     __slots__ = ("_closed", "_discards", "_getters", "_items", "_maxsize", "_putters")
 
     def __init__(self, maxsize: int) -> None:
-        self._maxsize = maxsize
+        self._maxsize: int = maxsize
         self._items: deque[tuple[Any, str | None]] = deque()
         self._getters: deque[tuple[asyncio.Future[Any], Collection[str] | None]] = deque()
         self._putters: deque[tuple[Any, str | None, asyncio.Future[None]]] = deque()
-        self._closed = False
-        self._discards = False
+        self._closed: bool = False
+        self._discards: bool = False
 
     def __len__(self) -> int:
         return len(self._items)

@@ -60,7 +60,7 @@ class _Callback:
     """A plain `on_event=` callback as a plugin."""
 
     def __init__(self, callback: Callable[[FlowEvent], None]) -> None:
-        self.callback = callback
+        self.callback: Callable[[FlowEvent], None] = callback
         if inspect.iscoroutinefunction(callback):
             raise TypeError("on_event= takes a plain function: write `def on_event(event)`, not `async def`")
         if not callable(callback):
@@ -91,15 +91,15 @@ class Dispatch:
     """
 
     def __init__(self, plugins: Sequence[Any] = (), on_event: Callable[[FlowEvent], None] | None = None) -> None:
-        self.plugins = tuple(plugins)
-        self.on_event = on_event
+        self.plugins: tuple[Any, ...] = tuple(plugins)
+        self.on_event: Callable[[FlowEvent], None] | None = on_event
         objects = [*plugins, *([] if on_event is None else [_Callback(on_event)])]
         impls = _frozen(objects)
         self._observers = impls["on_event"]
         self._routers = impls["resolve_route"]
         self._handlers = impls["on_error"]
         self._exporters = impls["export_graph"]
-        self.listeners = self._by_type()
+        self.listeners: dict[str, tuple[Impl, ...]] = self._by_type()
 
     def started(self) -> Dispatch:
         """The dispatch of one run: with the logger among the observers, if it is enabled now, and nobody in

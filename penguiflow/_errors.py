@@ -55,14 +55,14 @@ class FlowError(Exception):
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.trace_id = trace_id
-        self.node_name = node_name
-        self.node_id = node_id
-        self.code = code
-        self.message = message
-        self.original_exc = original_exc
+        self.trace_id: str | None = trace_id
+        self.node_name: str | None = node_name
+        self.node_id: str | None = node_id
+        self.code: FlowErrorCode | str = code
+        self.message: str = message
+        self.original_exc: BaseException | None = original_exc
         self.metadata: dict[str, Any] = dict(metadata or {})
-        self.__cause__ = original_exc
+        self.__cause__: BaseException | None = original_exc
 
     def unwrap(self) -> BaseException | None:
         """The exception that the node raised, if it raised one."""
@@ -140,7 +140,7 @@ class GraphError(ValueError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         count = len(self.problems)
         title = "the graph has a problem" if count == 1 else f"the graph has {count} problems"
         super().__init__("\n  - ".join([f"{title}:", *self.problems]))

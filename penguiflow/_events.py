@@ -96,25 +96,25 @@ class FlowEvent:
         message: Any = None,
         extra: Mapping[str, Any] = _NOTHING,
     ) -> None:
-        self.event_type = event_type
-        self.ts = ts
-        self.flow_name = flow_name
-        self.node_name = node_name
-        self.node_id = node_id
-        self.trace_id = trace_id
-        self.invocation_id = invocation_id
-        self.parent_invocation_ids = parent_invocation_ids
-        self.attempt = attempt
-        self.latency_ms = latency_ms
-        self.queue_wait_ms = queue_wait_ms
-        self.queue_depth_in = queue_depth_in
-        self.queue_depth_out = queue_depth_out
-        self.trace_pending = trace_pending
-        self.trace_inflight = trace_inflight
-        self.outcome = outcome
-        self.error = error
-        self._source = message
-        self.extra = extra
+        self.event_type: str = event_type
+        self.ts: float = ts
+        self.flow_name: str = flow_name
+        self.node_name: str | None = node_name
+        self.node_id: str | None = node_id
+        self.trace_id: str | None = trace_id
+        self.invocation_id: str | None = invocation_id
+        self.parent_invocation_ids: tuple[str, ...] = parent_invocation_ids
+        self.attempt: int = attempt
+        self.latency_ms: float | None = latency_ms
+        self.queue_wait_ms: float | None = queue_wait_ms
+        self.queue_depth_in: int = queue_depth_in
+        self.queue_depth_out: int = queue_depth_out
+        self.trace_pending: int = trace_pending
+        self.trace_inflight: int = trace_inflight
+        self.outcome: str | None = outcome
+        self.error: BaseException | None = error
+        self._source: Any = message
+        self.extra: Mapping[str, Any] = extra
 
     @property
     def message(self) -> Message[Any] | None:

@@ -35,7 +35,7 @@ class PenguiFlow:
     """A flow. Made by `create`; runs in one event loop at a time, and may run again after `stop`."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self.plan: Plan = plan
         self._registry = ModelRegistry()
         self._life: Lifetime | None = None
         self._stopping: asyncio.Task[None] | None = None

@@ -31,8 +31,8 @@ class TraceHandle:
     __slots__ = ("_reading", "_trace")
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._reading = False
+        self._trace: Trace = trace
+        self._reading: bool = False
 
     @property
     def trace_id(self) -> str:
@@ -97,8 +97,8 @@ class _Reading:
     __slots__ = ("_ignore", "_trace")
 
     def __init__(self, trace: Trace, ignore: Callable[[], None]) -> None:
-        self._trace = trace
-        self._ignore = ignore
+        self._trace: Trace = trace
+        self._ignore: Callable[[], None] = ignore
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -125,7 +125,7 @@ class FlowStream:
     """
 
     def __init__(self, open_trace: Callable[[], Any]) -> None:
-        self._open = open_trace
+        self._open: Callable[[], Any] = open_trace
         self._trace: Trace | None = None
         self._channel: Channel | None = None
 

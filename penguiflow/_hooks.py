@@ -20,8 +20,8 @@ from penguiflow._node import Node
 
 PROJECT = "penguiflow"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker(PROJECT)
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(PROJECT)
 """Marks a method as the implementation of a hook: `@hookimpl def on_event(self, event): ...`."""
 
 Targets: TypeAlias = str | Node | Iterable[str | Node] | None

@@ -26,9 +26,9 @@ class Lifetime:
     """One run, and the task that keeps its resources open."""
 
     def __init__(self, plan: Plan, run: Run) -> None:
-        self.plan = plan
-        self.run = run
-        self.epoch = time.time() - run.loop.time()
+        self.plan: Plan = plan
+        self.run: Run = run
+        self.epoch: float = time.time() - run.loop.time()
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         subflows = [station for station in run.stations if station.subflow is not None]

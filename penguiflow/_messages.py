@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,7 +52,7 @@ class Headers(BaseModel):
         priority: Higher is more urgent. The kernel carries it and does not reorder by it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     tenant: str = "default"
     topic: str | None = None
@@ -68,7 +68,7 @@ class Budget(BaseModel):
         cost: How much money (in the currency of your choice), as reported by `ctx.spend(cost=...)`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     hops: int | None = Field(default=None, ge=0)
     tokens: int | None = Field(default=None, ge=0)
@@ -88,7 +88,7 @@ class Message(BaseModel, Generic[PayloadT]):
         budget: Limits on hops, tokens and cost of the trace.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     payload: PayloadT
     headers: Headers = Field(default_factory=Headers)

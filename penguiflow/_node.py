@@ -126,12 +126,12 @@ class Node(Generic[P, R]):
         role: Role | None = None,
         shape: Shape | None = None,
     ) -> None:
-        self.name = _checked_name(getattr(func, "__name__", type(func).__name__) if name is None else name)
-        self.func = func
-        self.policy = policy or NodePolicy()
-        self.allow_cycle = allow_cycle
-        self.role = role
-        self.shape = shape or shape_of(func, self.name)
+        self.name: str = _checked_name(getattr(func, "__name__", type(func).__name__) if name is None else name)
+        self.func: Callable[P, R] = func
+        self.policy: NodePolicy = policy or NodePolicy()
+        self.allow_cycle: bool = allow_cycle
+        self.role: Role | None = role
+        self.shape: Shape = shape or shape_of(func, self.name)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the bare function: no policy, no validation, no flow."""

@@ -82,24 +82,24 @@ class Parcel:
         edge: int,
         parents: tuple[str, ...],
     ) -> None:
-        self._trace = trace
-        self._station = station
-        self._payload = payload
-        self._raw = raw  # the message that the node before returned, if it returned one
-        self._headers = headers
-        self._meta = meta
-        self._edge = edge  # the index of the node before; -1 for OpenSea
-        self._parents = parents
-        self.attempt = 0
+        self._trace: Trace = trace
+        self._station: Station = station
+        self._payload: Any = payload
+        self._raw: Message[Any] | None = raw  # the message that the node before returned, if it returned one
+        self._headers: Headers | None = headers
+        self._meta: dict[str, Any] | None = meta
+        self._edge: int = edge  # the index of the node before; -1 for OpenSea
+        self._parents: tuple[str, ...] = parents
+        self.attempt: int = 0
         self._message: Message[Any] | None = None
         self._id: str | None = None  # the invocation's id, once an observer has seen it start
-        self._emitted = False  # whether the attempt under way has emitted
+        self._emitted: bool = False  # whether the attempt under way has emitted
         self._stream_ids: dict[str, bool] | None = None  # streams written to: does the next chunk restart it?
         self._targets: tuple[tuple[Station, ...], bool] | None = None  # where a router sends it
-        self._closed = False  # whether its terminal event is out
-        self._gathered = False  # whether a join has put it together
-        self._started = 0.0  # when an observer saw it start
-        self._since = 0.0  # when it began to wait, in the loop's time
+        self._closed: bool = False  # whether its terminal event is out
+        self._gathered: bool = False  # whether a join has put it together
+        self._started: float = 0.0  # when an observer saw it start
+        self._since: float = 0.0  # when it began to wait, in the loop's time
 
     @property
     def message(self) -> Message[Any]:

@@ -94,7 +94,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self.items: list[Parcel] = []
-        self.fired = 0
+        self.fired: int = 0
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -104,5 +104,5 @@ class Hold:
     __slots__ = ("active", "limit")
 
     def __init__(self, limit: asyncio.Semaphore) -> None:
-        self.limit = limit
-        self.active = True
+        self.limit: asyncio.Semaphore = limit
+        self.active: bool = True

@@ -50,26 +50,28 @@ class Run:
         emit_errors: bool = False,
         parent: Run | None = None,
     ) -> None:
-        self.name = name
-        self.stations = stations
-        self.entries = entries
-        self.dispatch = dispatch
-        self.kernel = kernel
-        self.queue_maxsize = queue_maxsize
-        self.max_traces = max_traces
-        self.emit_errors = emit_errors
+        self.name: str = name
+        self.stations: tuple[Station, ...] = stations
+        self.entries: tuple[Station, ...] = entries
+        self.dispatch: Dispatch = dispatch
+        self.kernel: Kernel = kernel
+        self.queue_maxsize: int = queue_maxsize
+        self.max_traces: int = max_traces
+        self.emit_errors: bool = emit_errors
         self.root: Run = self if parent is None else parent.root
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.traces: dict[str, Trace] = {}
-        self.used = 0
+        self.used: int = 0
         self.queue: deque[asyncio.Future[None]] = deque()
-        self.rookery = Channel(queue_maxsize)
-        self.limits = {s.index: asyncio.Semaphore(s.limit) for s in stations if s.limit is not None}
+        self.rookery: Channel = Channel(queue_maxsize)
+        self.limits: dict[int, asyncio.Semaphore] = {
+            s.index: asyncio.Semaphore(s.limit) for s in stations if s.limit is not None
+        }
         self.strays: set[asyncio.Task[None]] = set()
         self.resources: Any = None if parent is None else parent.resources
         self.ready: asyncio.Event | None = None
         self.broken: BaseException | None = None
-        self.draining = False
+        self.draining: bool = False
         self.idle: list[Callable[[], None]] = []
         self.nested: dict[int, Run] = {}  # of its subflow nodes, by their index
         self.playbooks: WeakKeyDictionary[Any, dict[int, Run]] = WeakKeyDictionary()  # by plan and node

@@ -63,34 +63,34 @@ class Station:
 
     def __init__(self, node: Node[..., Any], index: int, node_id: str, wants: Any, gives: Any) -> None:
         policy = node.policy
-        self.node = node
-        self.index = index
-        self.name = node.name
-        self.node_id = node_id
+        self.node: Node[..., Any] = node
+        self.index: int = index
+        self.name: str = node.name
+        self.node_id: str = node_id
         self.policy: NodePolicy = policy
-        self.lanes = policy.per_trace_concurrency
-        self.limit = policy.max_concurrency
-        self.timeout_s = policy.timeout_s
-        self.wants = wants
+        self.lanes: int = policy.per_trace_concurrency
+        self.limit: int | None = policy.max_concurrency
+        self.timeout_s: float | None = policy.timeout_s
+        self.wants: Any = wants
         role = node.role
-        self.join = role if isinstance(role, JoinRole) else None
-        self.router = role if isinstance(role, RouterRole) else None
-        self.subflow = role if isinstance(role, SubflowRole) else None
-        self.generates = node.shape.generates
+        self.join: JoinRole | None = role if isinstance(role, JoinRole) else None
+        self.router: RouterRole | None = role if isinstance(role, RouterRole) else None
+        self.subflow: SubflowRole | None = role if isinstance(role, SubflowRole) else None
+        self.generates: bool = node.shape.generates
         special = self.router is not None or self.subflow is not None or self.generates
-        self.plain = not special and self.limit is None and self.timeout_s is None
+        self.plain: bool = not special and self.limit is None and self.timeout_s is None
         self.bind: Call = _binder(self, wants)
         self.check: Check | None = _checker(self, gives)
         self.call: Call = _caller(node, self.bind, self._quick_class(wants))
-        self.out_class = _quick_output(gives) if self.check is not None else None
-        self.cyclic = False
-        self.controller = False
+        self.out_class: type | None = _quick_output(gives) if self.check is not None else None
+        self.cyclic: bool = False
+        self.controller: bool = False
         self.successors: tuple[Station, ...] = ()
         self.predecessors: tuple[int, ...] = ()
         self.targets: tuple[Station, ...] = ()
         self.chunk_targets: tuple[Station, ...] = ()
         self.sole: Station | None = None
-        self.leaf = False
+        self.leaf: bool = False
 
     def connect(self, successors: tuple[Station, ...], predecessors: tuple[int, ...], cyclic: bool) -> None:
         """Say where the node's output goes."""

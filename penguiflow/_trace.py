@@ -30,11 +30,11 @@ class Ledger:
     __slots__ = ("budget", "cost", "hops", "owner", "tokens")
 
     def __init__(self, owner: Trace, budget: Budget | None) -> None:
-        self.owner = owner
-        self.budget = budget
-        self.hops = 0
-        self.tokens = 0
-        self.cost = 0.0
+        self.owner: Trace = owner
+        self.budget: Budget | None = budget
+        self.hops: int = 0
+        self.tokens: int = 0
+        self.cost: float = 0.0
 
     def overdrawn(self) -> FlowErrorCode | None:
         """Which limit has been passed, if one has."""
@@ -95,25 +95,25 @@ class Trace:
     )
 
     def __init__(self, run: Run, mode: str, trace_id: str, parent: Trace | None) -> None:
-        self.run = run
-        self.mode = mode
-        self.collects = mode not in (EMIT, START)  # whether outputs are only kept for the end
-        self.id = trace_id
-        self.parent = parent
+        self.run: Run = run
+        self.mode: str = mode
+        self.collects: bool = mode not in (EMIT, START)  # whether outputs are only kept for the end
+        self.id: str = trace_id
+        self.parent: Trace | None = parent
         self.outcome: str | None = None
         self.error: FlowError | None = None
-        self.settled = False
-        self.slot = False
-        self.announced = False
-        self.limited = False  # whether a deadline or a budget must be looked at
+        self.settled: bool = False
+        self.slot: bool = False
+        self.announced: bool = False
+        self.limited: bool = False  # whether a deadline or a budget must be looked at
         self.strands: set[Strand] = set()
         self.busy: dict[int, int] = {}
         self.rooms: dict[int, Room] | None = None
         self.joins: dict[int, Bucket] | None = None
         self.children: set[Trace] | None = None
         self.outputs: list[Output] = []
-        self.answered = False  # whether a controller that ran out has left an answer
-        self.controlled = False  # whether a controller loop runs in it
+        self.answered: bool = False  # whether a controller that ran out has left an answer
+        self.controlled: bool = False  # whether a controller loop runs in it
         self.reader: Channel | None = None
         self.streams: dict[str, int] | None = None
         self.waiters: list[asyncio.Future[None]] | None = None
@@ -123,15 +123,15 @@ class Trace:
         self.grace: asyncio.TimerHandle | None = None
         self.root_task: asyncio.Task[None] | None = None
         self.context: Variables | None = None
-        self.started = 0.0
-        self.epoch = 0.0
+        self.started: float = 0.0
+        self.epoch: float = 0.0
         self.ts: float | None = None
         self.outlet: Parcel | None = None  # the subflow node that a nested run's chunks leave by
-        self.runs = 0
+        self.runs: int = 0
         self.headers: Headers | None = None
         self.deadline_s: float | None = None
         self.budget: Budget | None = None
-        self.wants_message = False
+        self.wants_message: bool = False
         self.ledger: Ledger
 
     @property
