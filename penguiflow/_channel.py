@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
+
+
+EMPTY: Final = object()
 
 
 class ChannelClosed(Exception):
@@ -71,6 +74,15 @@ class Channel:
                 del self._getters[place]
                 return True
         return False
+
+    def take(self) -> Any:
+        """The next item, or `EMPTY` if there is none now."""
+        if not self._items:
+            return EMPTY
+        item = self._items.popleft()[0]
+        if self._putters:
+            self._refill()
+        return item
 
     async def get(self, tags: Collection[str] | None = None) -> Any:
         """The next item, or the next with one of these tags.

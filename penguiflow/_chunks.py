@@ -24,11 +24,12 @@ def made(
     name = trace.id if stream_id is None else stream_id
     marks = parcel._stream_ids
     if marks is None:
-        marks = parcel._stream_ids = {}
-    if marks.get(name):
-        meta = {**(meta or {}), "restart": True}
+        parcel._stream_ids = {name: False}
+    elif marks.get(name) is not False:
+        if name in marks:
+            meta = {**(meta or {}), "restart": True}
+        marks[name] = False
     chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
-    marks[name] = False
     if trace.run.dispatch.listeners:
         extra = {"stream_id": name, "seq": chunk.seq, "done": done, "length": len(text)}
         node_event("stream_chunk", parcel, extra=extra)

@@ -22,7 +22,7 @@ from penguiflow._rooms import Room
 from penguiflow._station import Station
 from penguiflow._trace import CHILD, EMIT, START, Trace
 
-OVERFLOW: Final = 16  # how many times its size a floe on a cycle may grow before it fails
+OVERFLOW: Final = 1024  # how many messages beyond its size a floe on a cycle may hold before it fails
 
 
 def push(parcel: Parcel, wait: bool = True) -> Parcel | asyncio.Future[bool] | None:
@@ -63,7 +63,7 @@ def _keep(parcel: Parcel, room: Room, wait: bool) -> asyncio.Future[bool] | None
         room.park(parcel, copy_context())
         return None
     if _on_cycle(parcel):
-        if room.counts[edge] < OVERFLOW * trace.run.queue_maxsize:
+        if room.counts[edge] < OVERFLOW + trace.run.queue_maxsize:
             room.park(parcel, copy_context())
             return None
         raise asyncio.QueueFull(_full_text(parcel, room) + "; it is on a cycle, where waiting would never end")

@@ -87,20 +87,22 @@ class PenguiFlow:
         """Take no more messages, finish the accepted ones, and end. What is left in Rookery can still be fetched.
 
         Args:
-            drain_s: Seconds that traces may take to finish; then they are cancelled. `None` waits for all of them, 0
-            for none.
+            drain_s: Seconds that traces may take to finish before they are cancelled; `None` for as long as it takes.
 
         Raises:
             FlowStateError: called from inside a node of this flow, which it would wait for.
         """
         if drain_s is not None and not drain_s >= 0:
             raise ValueError(f"drain_s is a number of seconds from 0 on, not {drain_s!r}")
-        if self._life is None:
+        if self._life is None or self._life.run.loop.is_closed():
+            self._life = None
             return
-        if entry.caller_in(self._life.run) is not None:
+        if entry.caller_in(self._require()) is not None:
             raise FlowStateError("a node can't stop the flow that it runs in: it would wait for itself")
         if self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(self._life, drain_s))
+        else:
+            self._life.hurry(drain_s)
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
@@ -116,9 +118,8 @@ class PenguiFlow:
 
     async def __aenter__(self) -> PenguiFlow:
         self.run()
-        assert self._life is not None
         try:
-            await self._life.ready()
+            await self._life.ready()  # type: ignore[union-attr]
         except BaseException:
             self._life = None
             raise
@@ -171,7 +172,6 @@ class PenguiFlow:
 
     def start(self, message: Any, timeout_s: float | None = None) -> TraceHandle:
         """Send one message through without waiting.
-
         Raises:
             asyncio.QueueFull: `max_traces` traces are in flight.
             FlowStateError: the flow isn't running.

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
 
-from penguiflow._channel import Channel, ChannelClosed
+from penguiflow._channel import EMPTY, Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
 from penguiflow._lifecycle import cancel
 from penguiflow._messages import StreamChunk
@@ -172,9 +172,9 @@ class FlowStream:
         channel = self._channel
         if channel is None:
             raise FlowStateError(_ENTER)
+        chunk: Any = channel.take()
         try:
-            chunk: StreamChunk = await channel.get()
-            return chunk
+            return chunk if chunk is not EMPTY else await channel.get()  # type: ignore[no-any-return]
         except ChannelClosed:
             pass
         _raise_failure(self._entered())

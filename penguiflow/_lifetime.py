@@ -67,7 +67,7 @@ class Lifetime:
         run = self.run
         run.draining = True
         _turn_away(run)
-        run.rookery.widen(OVERFLOW * run.queue_maxsize + len(run.traces))
+        run.rookery.widen(OVERFLOW + len(run.traces))
         for trace in tuple(run.traces.values()):
             if not trace.strands:
                 rest(trace)
@@ -98,6 +98,11 @@ class Lifetime:
         flow_event("flow_stop", run, self.epoch)
         run.rookery.close()
         await self._closed()
+
+    def hurry(self, drain_s: float | None) -> None:
+        """Give a stop that is under way no more than `drain_s` from now on."""
+        if drain_s is not None:
+            self.run.loop.call_later(drain_s, self.cancel_all)
 
     def cancel_all(self) -> None:
         """Cancel every trace that is still live."""

@@ -59,12 +59,11 @@ class FinalAnswer(BaseModel):
 
 def after_run(memory: WM) -> WM:
     """A copy of `memory` with one more hop: its giver may go on using the one it holds."""
-    values = dict(memory.__dict__)
-    values["hops"] += 1
-    fresh = built(type(memory), values, memory.model_fields_set | {"hops"})
     if memory.__pydantic_extra__ is not None or memory.__pydantic_private__ is not None:
-        return memory.model_copy(update={"hops": values["hops"]})
-    return fresh
+        return memory.model_copy(update={"hops": memory.hops + 1})
+    values = memory.__dict__.copy()
+    values["hops"] += 1
+    return built(type(memory), values, {"hops", *memory.__pydantic_fields_set__})
 
 
 def exhausted(memory: WM) -> str | None:

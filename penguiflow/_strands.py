@@ -126,6 +126,10 @@ async def _hop(run: Run, trace: Trace, parcel: Parcel) -> Parcel | None:
         return None
     if trace.outcome is not None:
         return None
+    if station.controller:
+        if isinstance(value, WM) and not trace.waiting_for(station.index):
+            return _again(trace, parcel, value)
+        return await _sent_on(trace, parcel, value)
     if value.__class__ is not station.out_class and isinstance(value, _SPECIAL):
         return await _sent_on(trace, parcel, value)
     sole = station.sole
@@ -206,7 +210,7 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
         await surface(parcel, value)
     if targets == (station,) and not trace.waiting_for(station.index):
         again: Parcel = parcel.onward(targets, value)[0]
-        return again  # the loop goes on, and keeps its lane
+        return again  # the loop keeps its lane
     following: Parcel | None
     try:
         following, full = deliver(parcel, targets, value)
@@ -219,6 +223,15 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
         return None
     release(trace, station)
     return following
+
+
+def _again(trace: Trace, parcel: Parcel, memory: WM) -> Parcel | None:
+    """The next round of a loop, which keeps its lane."""
+    judged = _judged(trace, parcel, memory)
+    if judged is None:
+        return None
+    again: Parcel = parcel.successor(parcel._station, judged)
+    return again
 
 
 def _overflow(trace: Trace, parcel: Parcel, exc: asyncio.QueueFull) -> FlowError:

@@ -146,6 +146,8 @@ class Trace:
 
     def waiting_for(self, index: int) -> int:
         """How many of its messages wait for a node."""
+        if self.rooms is None and self.joins is None:
+            return 0
         if self.joins is not None and index in self.joins:
             return len(self.joins[index].items)
         return len(self.rooms[index].items) if self.rooms and index in self.rooms else 0

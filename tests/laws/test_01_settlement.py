@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 
@@ -11,12 +12,10 @@ from penguiflow import (
     Drop,
     Emit,
     FlowError,
-    FlowErrorCode,
     FlowStateError,
     Message,
     Replace,
     Retry,
-    StreamChunk,
     TraceCancelled,
     create,
     hookimpl,
@@ -24,7 +23,7 @@ from penguiflow import (
     node,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time, wall
+from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
 
 WAYS = ("ask", "stream", "start", "emit")
 OUTCOMES = ("completed", "failed", "cancelled", "expired")
@@ -34,17 +33,14 @@ CODES = dict(zip(OUTCOMES, (None, "NODE_EXCEPTION", "TRACE_CANCELLED", "DEADLINE
 def in_time(test):
     """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
 
-    @functools.wraps(test)
     async def guarded(*args, **kwargs):
-        async with asyncio.timeout(1e6):
-            await test(*args, **kwargs)
+        await asyncio.wait_for(test(*args, **kwargs), 1e6)
 
-    return virtual_time(guarded)
+    return virtual_time(functools.wraps(test)(guarded))
 
 
 @node
 async def act(what: str) -> str:
-    """Does what the payload says."""
     if what == "failed":
         raise ValueError("no")
     if what in ("cancelled", "expired"):
@@ -65,7 +61,7 @@ async def stuck(x):
 
 def sent(outcome):
     """A message whose trace can come to this outcome."""
-    return Message(payload=outcome, deadline_s=wall() + 5 if outcome == "expired" else None)
+    return Message(payload=outcome, deadline_s=time.time() + 5 if outcome == "expired" else None)
 
 
 async def waited(flow, how, message):
@@ -75,9 +71,8 @@ async def waited(flow, how, message):
             got = await flow.ask(message)
         elif how == "stream":
             async with flow.stream(message) as stream:
-                async for _ in stream:
-                    pass
-                got = stream.result
+                assert [chunk async for chunk in stream] == []
+            got = stream.result
         elif how == "start":
             got = await flow.start(message).result()
         else:
@@ -87,21 +82,19 @@ async def waited(flow, how, message):
                 raise got
     except FlowError as error:
         return str(error.code)
-    assert got.payload == message.payload
+    assert getattr(got, "payload", got) == message.payload
     return None
 
 
-def plugin(answer):
-    """A plugin that answers every final failure this way, the first time."""
+class Once:
+    """A plugin that answers the first final failure."""
 
-    class Handler:
-        answers = [answer]
+    def __init__(self, answer):
+        self.answers = [answer]
 
-        @hookimpl
-        def on_error(self, error):
-            return self.answers.pop() if self.answers else None
-
-    return Handler()
+    @hookimpl
+    def on_error(self, error):
+        return self.answers.pop() if self.answers else None
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -118,59 +111,8 @@ async def test_a_trace_ends_exactly_once_and_its_waiter_learns_how(how, outcome)
         assert await waiter == CODES[outcome]
         assert not await flow.cancel(message.trace_id)
     assert [(e.trace_id, e.outcome) for e in seen.of("trace_finish")] == [(message.trace_id, outcome)]
+    assert [e.event_type for e in seen.events if e.trace_id][-1] == "trace_finish"
     seen.assert_lawful()
-
-
-@pytest.mark.parametrize("how", ["ask", "stream", "start", "emit", "emit_nowait", "emit_chunk"])
-@in_time
-async def test_every_way_in_opens_one_trace(how):
-    seen = Recorder()
-
-    @node
-    async def echo(x):
-        return x
-
-    async with create(echo, on_event=seen) as flow:
-        if how == "ask":
-            await flow.ask(1)
-        elif how == "stream":
-            async with flow.stream(1) as stream:
-                assert [chunk async for chunk in stream] == []
-        elif how == "start":
-            await flow.start(1).result()
-        elif how == "emit_chunk":
-            await flow.emit_chunk("hi", Message(payload=1))
-        else:
-            accepted = flow.emit_nowait(1) if how == "emit_nowait" else await flow.emit(1)
-            await quiet()
-            assert accepted == seen.of("trace_start")[0].trace_id
-    (started,), (finished,) = seen.of("trace_start"), seen.of("trace_finish")
-    assert started.trace_id == finished.trace_id == seen.of("node_start")[0].trace_id
-    assert finished.outcome == "completed"
-
-
-@in_time
-async def test_trace_finish_is_the_last_event_of_a_trace_even_of_a_cancelled_one():
-    seen = Recorder()
-    async with create(stuck, on_event=seen) as flow:
-        handle = flow.start(1)
-        await quiet()
-        await handle.cancel()
-    kinds = [e.event_type for e in seen.events if e.trace_id]
-    assert kinds[0] == "trace_start"
-    assert kinds[-1] == "trace_finish"
-    assert sorted(kinds[1:-1]) == ["node_cancelled", "node_start", "trace_cancel_finish", "trace_cancel_start"]
-
-
-@in_time
-async def test_a_trace_that_expires_before_it_runs_still_starts_and_finishes_once():
-    seen = Recorder()
-    async with create(act, on_event=seen) as flow:
-        with pytest.raises(FlowError) as caught:
-            await flow.ask("completed", timeout_s=0)
-    assert caught.value.code == FlowErrorCode.DEADLINE_EXCEEDED
-    assert seen.types("trace_start", "trace_finish", "node_start") == ["trace_start", "trace_finish"]
-    assert seen.of("trace_finish")[0].outcome == "expired"
 
 
 @in_time
@@ -185,9 +127,9 @@ async def test_a_retried_run_starts_once_and_ends_once():
 
     async with create(flaky, on_event=seen) as flow:
         assert await flow.ask(1) == 1
-    kinds = [e.event_type for e in seen.events if e.node_name]
-    assert kinds == ["node_start", *["node_error", "node_retry"] * 2, "node_success"]
-    assert len({e.invocation_id for e in seen.events if e.node_name}) == 1
+    runs = [e for e in seen.events if e.node_name]
+    assert [e.event_type for e in runs] == ["node_start", *["node_error", "node_retry"] * 2, "node_success"]
+    assert len({e.invocation_id for e in runs}) == 1
 
 
 @pytest.mark.parametrize(
@@ -197,10 +139,8 @@ async def test_a_retried_run_starts_once_and_ends_once():
 @in_time
 async def test_a_run_that_a_plugin_decides_on_ends_once(answer, end):
     seen = Recorder()
-    async with create(act, on_event=seen, plugins=[plugin(answer)]) as flow:
-        await waited(flow, "start", Message(payload="failed")) if not isinstance(answer, Replace) else await flow.ask(
-            "failed"
-        )
+    async with create(act, on_event=seen, plugins=[Once(answer)]) as flow:
+        await asyncio.wait([asyncio.create_task(flow.ask("failed"))])
     assert seen.types("node_start", "node_success", "node_failed") == ["node_start", end]
     seen.assert_lawful()
 
@@ -212,15 +152,13 @@ async def test_a_run_cut_short_ends_once_however_it_takes_it(loyal, outcome):
     seen, release = Recorder(), asyncio.Event()
 
     @node
-    async def source(x, ctx: Context):
+    async def source(x: str):
         return x
 
     @node
-    async def other(x):
+    async def other(x: str):
         await asyncio.sleep(5)
-        if outcome == "failed":
-            raise ValueError("no")
-        await asyncio.Event().wait()
+        return await act(x)
 
     @node
     async def cut(x):
@@ -228,16 +166,14 @@ async def test_a_run_cut_short_ends_once_however_it_takes_it(loyal, outcome):
             try:
                 await release.wait()
             except asyncio.CancelledError:
-                if loyal == "leaves":
-                    raise
-                if loyal == "raises":
-                    raise ValueError("spoilt") from None
                 if loyal == "returns":
                     break
+                if loyal != "stays":
+                    raise ValueError("spoilt") if loyal == "raises" else asyncio.CancelledError from None
         return x
 
     async with create(source.to(other, cut), on_event=seen) as flow:
-        handle = flow.start(1, timeout_s=7 if outcome == "expired" else None)
+        handle = flow.start(outcome, timeout_s=7 if outcome == "expired" else None)
         await asyncio.sleep(6)
         if outcome == "cancelled":
             assert await handle.cancel()
@@ -247,8 +183,7 @@ async def test_a_run_cut_short_ends_once_however_it_takes_it(loyal, outcome):
         release.set()
         await quiet()
     seen.assert_lawful()
-    ends = {e.node_name: e.event_type for e in seen.events if e.event_type in ("node_expired", "node_cancelled")}
-    assert ends["cut"] == ("node_expired" if outcome == "expired" else "node_cancelled")
+    assert "cut" in [e.node_name for e in seen.of("node_expired" if outcome == "expired" else "node_cancelled")]
 
 
 @in_time
@@ -262,15 +197,13 @@ async def test_generators_subflows_and_playbooks_end_each_run_once():
 
     @node
     async def caller(x: int, ctx: Context):
-        await ctx.call_playbook(create(act, name="book"), "completed")
-        with pytest.raises(FlowError):
-            await ctx.call_playbook(create(act, name="book"), "failed")
-        with pytest.raises(FlowError):
-            await ctx.call_playbook(create(act, name="book"), "cancelled", timeout=1)
+        await ctx.call_playbook(create(act), "completed")
+        for what in ("failed", "expired"):
+            with pytest.raises(FlowError):
+                await ctx.call_playbook(create(act), what, timeout=1)
         return x
 
-    flow = create(subflow("sub", create(count, name="inner")).to(caller), on_event=seen)
-    async with flow:
+    async with create(subflow("sub", create(count)).to(caller), on_event=seen) as flow:
         assert await flow.start(3).results() == [0, 1, 2]
     assert len(seen.of("trace_finish")) == 1
     assert len(seen.of("node_start")) == 1 + 1 + 3 * (1 + 3)
@@ -283,6 +216,7 @@ async def test_every_waiter_of_a_handle_is_released_early_and_late(outcome):
     async with create(act) as flow:
         message = sent(outcome)
         handle = flow.start(message)
+        assert handle.outcome is None
         early = [asyncio.create_task(wait()) for wait in (handle.result, handle.result, handle.results)]
         await quiet()
         if outcome == "cancelled":
@@ -291,20 +225,10 @@ async def test_every_waiter_of_a_handle_is_released_early_and_late(outcome):
         late = [asyncio.create_task(wait()) for wait in (handle.result, handle.results)]
         await asyncio.wait(late)
         codes = {getattr(task.exception(), "code", None) for task in (*early, *late)}
-        assert codes == {CODES[outcome]}
+        assert (codes, handle.outcome) == ({CODES[outcome]}, outcome)
         assert not await handle.cancel()
-        with pytest.raises(FlowError) if CODES[outcome] else asyncio.timeout(1):
-            assert [item.payload async for item in handle] == ["completed"]
-
-
-@in_time
-async def test_a_handle_says_how_its_trace_ended_and_nothing_before():
-    async with create(nap) as flow:
-        handle = flow.start(1.0)
-        await quiet()
-        assert handle.outcome is None
-        await handle.result()
-        assert handle.outcome == "completed"
+        with pytest.raises(FlowError) if CODES[outcome] else nullcontext():
+            assert [item async for item in handle] == []
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "expired"])
@@ -317,15 +241,16 @@ async def test_a_reader_between_chunks_is_released_when_the_trace_ends(outcome):
         return await act(what)
 
     async with create(tell) as flow:
-        message, chunks = sent(outcome), []
+        message, chunks, canceller = sent(outcome), [], None
         with pytest.raises(FlowError) as caught:
             async with flow.stream(message) as stream:
                 async for chunk in stream:
                     chunks.append(chunk.text)
                     if outcome == "cancelled":
-                        asyncio.get_running_loop().call_later(2, flow.cancel(message.trace_id).send, None)
-    assert chunks == ["once"]
-    assert caught.value.code == CODES[outcome]
+                        canceller = asyncio.create_task(flow.cancel(message.trace_id))
+        assert chunks == ["once"]
+        assert caught.value.code == CODES[outcome]
+        assert canceller is None or await canceller
 
 
 @pytest.mark.parametrize("nesting", ["subflow", "playbook", "ask", "deep"])
@@ -354,32 +279,6 @@ async def test_a_parent_never_hangs_on_a_nested_flow_that_has_ended(nesting, out
         assert clock() == pytest.approx(1003 if outcome == "expired" else 1001, abs=0.2)
 
 
-@in_time
-async def test_an_emit_from_outside_learns_that_the_trace_it_waits_for_has_ended():
-    async with create(stuck, queue_maxsize=1) as flow:
-        first = Message(payload=0)
-        handle = flow.start(first)
-        await flow.emit(first)
-        await flow.emit(first)
-        waiting = asyncio.create_task(flow.emit(first))
-        await quiet()
-        assert not waiting.done()
-        await handle.cancel()
-        with pytest.raises(TraceCancelled):
-            await waiting
-
-
-@in_time
-async def test_fetch_is_released_when_the_flow_stops():
-    flow = create(act)
-    flow.run()
-    waiting = asyncio.create_task(flow.fetch())
-    await quiet()
-    await flow.stop()
-    with pytest.raises(FlowStateError):
-        await waiting
-
-
 @pytest.mark.parametrize(
     ("drain_s", "after", "ended"),
     [(None, 5, "completed completed"), (0, 0, "cancelled cancelled"), (2, 2, "completed cancelled")],
@@ -397,20 +296,19 @@ async def test_stop_finishes_what_its_drain_allows_and_cancels_the_rest(drain_s,
     assert clock() - begun == pytest.approx(after, abs=0.01)
     assert " ".join(str(handle.outcome) for handle in handles) == ended
     outcomes = {e.trace_id: e.outcome for e in seen.of("trace_finish")}
-    assert outcomes[emitted] == handles[0].outcome
-    assert len(outcomes) == 4
+    assert (len(outcomes), outcomes[emitted]) == (4, handles[0].outcome)
     seen.assert_lawful()
-    with pytest.raises(TraceCancelled) if after < 5 else asyncio.timeout(1):
+    with pytest.raises(TraceCancelled) if after < 5 else nullcontext():
         assert await asked == 5.0
 
 
 @in_time
-async def test_stop_sends_those_away_who_wait_for_a_slot_and_finishes_the_accepted():
+async def test_stop_finishes_the_accepted_and_releases_who_waits_to_enter_or_to_fetch():
     seen = Recorder()
     flow = create(nap, max_traces=1, on_event=seen)
     flow.run()
     accepted = flow.start(1.0)
-    refused = [asyncio.create_task(flow.ask(1.0)), asyncio.create_task(flow.emit(1.0))]
+    refused = [asyncio.create_task(waiting) for waiting in (flow.ask(1.0), flow.emit(1.0), flow.fetch())]
     await quiet()
     await flow.stop()
     assert await accepted.result() == 1.0
@@ -418,38 +316,18 @@ async def test_stop_sends_those_away_who_wait_for_a_slot_and_finishes_the_accept
     assert len(seen.of("trace_start")) == 1
 
 
-@pytest.mark.parametrize("drain_s", [None, 60])
 @in_time
-async def test_stop_ends_what_only_waits_for_a_join(drain_s, caplog):
+async def test_stop_ends_what_only_waits_for_a_join(caplog):
     both, seen = join_k("both", 2), Recorder()
     flow = create(nap.to(both), on_event=seen)
     flow.run()
     await flow.emit(0.0)
     await flow.emit(3.0)
     await asyncio.sleep(1)
-    await flow.stop(drain_s)
+    await flow.stop()
     assert clock() == pytest.approx(1003)
     assert [e.outcome for e in seen.of("trace_finish")] == ["failed", "failed"]
     assert [r.message for r in caplog.records if "got 1 of 2" in r.message and r.levelname == "ERROR"] != []
-
-
-@pytest.mark.parametrize("outputs", [1, 8])
-@in_time
-async def test_stop_while_rookery_is_full_loses_nothing(outputs):
-    @node
-    async def many(x: int):
-        for i in range(outputs):
-            yield (x, i)
-
-    flow = create(many, queue_maxsize=1)
-    flow.run()
-    for x in range(3):
-        await flow.emit(x)
-    await quiet()
-    await flow.stop()
-    assert sorted([await flow.fetch() for _ in range(3 * outputs)]) == [(x, i) for x in range(3) for i in range(outputs)]
-    with pytest.raises(FlowStateError):
-        await flow.fetch()
 
 
 @in_time
@@ -494,20 +372,12 @@ async def test_a_trace_ends_only_when_the_last_of_its_messages_has():
         assert clock() == pytest.approx(1010)
 
 
-@pytest.mark.parametrize("ending", ["own task", "base exception", "stop async iteration"])
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, GeneratorExit, StopAsyncIteration])
 @in_time
 async def test_a_node_that_ends_in_an_unusual_way_still_settles_its_trace(ending):
-    class Odd(BaseException):
-        pass
-
     @node
     async def odd(x):
-        if ending == "own task":
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-            await asyncio.sleep(1)
-        raise Odd if ending == "base exception" else StopAsyncIteration
+        raise ending
 
     seen = Recorder()
     async with create(odd, on_event=seen) as flow:
@@ -529,48 +399,8 @@ async def test_messages_accepted_before_resources_fail_to_open_are_settled():
     flow.run()
     asked = asyncio.create_task(flow.ask("completed"))
     handle = flow.start("completed")
-    with pytest.raises(FlowError) as caught:
-        await asked
-    assert isinstance(caught.value.original_exc, OSError)
-    with pytest.raises(FlowError):
-        await handle.result()
+    for waiting in (asked, handle.result()):
+        with pytest.raises(FlowError, match="no disk"):
+            await waiting
     with pytest.raises(OSError, match="no disk"):
         await flow.stop()
-
-
-@in_time
-async def test_a_dropped_handle_leaves_its_trace_to_run_to_its_end():
-    seen = Recorder()
-
-    @node
-    async def tell(x, ctx: Context) -> StreamChunk:
-        for _ in range(9):
-            chunk = await ctx.emit_chunk("x")
-        return chunk
-
-    async with create(tell, queue_maxsize=1, on_event=seen) as flow:
-        flow.start(1)
-        await quiet()
-        assert [e.outcome for e in seen.of("trace_finish")] == ["completed"]
-
-
-@in_time
-async def test_a_trace_that_a_node_started_ends_on_its_own():
-    seen = Recorder()
-
-    @node
-    async def parent(x: float):
-        flow.start(x) if x else None
-        await asyncio.sleep(x)
-
-    @node
-    async def child(x: float, ctx: Context):
-        handles.append(other.start(5.0))
-        return x
-
-    handles: list = []
-    async with create(nap, on_event=seen, name="other") as other, create(child) as flow:
-        assert await flow.ask(1.0) == 1.0
-        assert handles[0].outcome is None
-        assert await handles[0].result() == 5.0
-    assert [e.outcome for e in seen.of("trace_finish")] == ["completed"]
