@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any, Final
 
-
 EMPTY: Final = object()
 
 

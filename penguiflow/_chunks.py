@@ -13,7 +13,7 @@ from penguiflow._floes import named, reader_of, send
 from penguiflow._messages import StreamChunk, new_chunk
 from penguiflow._observe import node_event
 from penguiflow._parcel import Parcel
-from penguiflow._trace import CHILD, Trace
+from penguiflow._trace import Trace
 
 
 def made(
@@ -22,18 +22,27 @@ def made(
     """The next chunk that a node writes."""
     trace = parcel._trace
     name = trace.id if stream_id is None else stream_id
-    marks = parcel._stream_ids
-    if marks is None:
-        parcel._stream_ids = {name: False}
-    elif marks.get(name) is not False:
-        if name in marks:
-            meta = {**(meta or {}), "restart": True}
-        marks[name] = False
+    if _first_of_attempt(parcel, name):
+        meta = {**(meta or {}), "restart": True}
     chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
     if trace.run.dispatch.listeners:
         extra = {"stream_id": name, "seq": chunk.seq, "done": done, "length": len(text)}
         node_event("stream_chunk", parcel, extra=extra)
     return chunk
+
+
+def _first_of_attempt(parcel: Parcel | None, name: str) -> bool:
+    """Note that a node, and those that it runs inside, write to a stream; whether one of them does so anew."""
+    anew = False
+    while parcel is not None:
+        marks = parcel._stream_ids
+        if marks is None:
+            parcel._stream_ids = {name: False}
+        elif marks.get(name) is not False:
+            anew = anew or name in marks
+            marks[name] = False
+        parcel = parcel._trace.caller
+    return anew
 
 
 def numbered(trace: Trace, stream_id: str, seq: int | None) -> int:
@@ -62,8 +71,8 @@ def restart(parcel: Parcel) -> None:
 def way_out(parcel: Parcel) -> tuple[Parcel, Channel | None]:
     """Who passes a chunk on: a node with successors that take it, or else the channel of the trace's reader."""
     trace = parcel._trace
-    while not parcel._station.chunk_targets and trace.mode == CHILD and trace.outlet is not None:
-        parcel, trace = trace.outlet, trace.outlet._trace
+    while not parcel._station.chunk_targets and trace.forwards and trace.caller is not None:
+        parcel, trace = trace.caller, trace.caller._trace
     return parcel, None if parcel._station.chunk_targets else reader_of(trace)
 
 

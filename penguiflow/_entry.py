@@ -22,7 +22,7 @@ from penguiflow._models import WM
 from penguiflow._parcel import Parcel
 from penguiflow._run import Run
 from penguiflow._station import Station
-from penguiflow._strands import begin, spawn
+from penguiflow._strands import begin, join_in
 from penguiflow._trace import EMIT, START, Ledger, Trace, current_holds, current_trace
 
 
@@ -138,6 +138,8 @@ def _opened(
         trace.budget = message.budget
         trace.deadline_s = message.deadline_s
         trace.ts = message.ts
+    else:
+        trace.ts = time.time()
     trace.ledger = Ledger(trace, trace.budget)
     if parent is not None:
         trace.holds = (*parent.holds, *current_holds.get())
@@ -213,7 +215,7 @@ def _pushed(trace: Trace, parcels: list[Parcel], wait: bool) -> list[asyncio.Fut
     for parcel in parcels:
         pushed = push(parcel, wait)
         if isinstance(pushed, Parcel):
-            spawn(pushed)
+            join_in(pushed)
         elif pushed is not None:
             full.append(pushed)
     return full
@@ -225,7 +227,7 @@ async def chunk(
     """Put a stream chunk in from outside: to the nodes that take it, to the live trace's reader, or to Rookery."""
     trace = run.traces.get(parent.trace_id)
     piece.seq = (seq or 0) if trace is None else numbered(trace, piece.stream_id, seq)
-    stations = tuple(s for s in run.entries if s.takes_chunks) if to is None else to
+    stations = tuple(s for s in run.entries if s.takes_chunks()) if to is None else to
     if stations:
         await emitted(run, parent.model_copy(update={"payload": piece}), stations)
         return piece

@@ -213,7 +213,7 @@ def _wake(trace: Trace) -> None:
             waiter.set_result(None)
     if trace.reader is not None:
         trace.reader.close()
-    trace.rooms = trace.joins = trace.context = trace.root_task = trace.parent = None
+    trace.rooms = trace.joins = trace.context = trace.root_task = trace.parent = trace.caller = trace.unbegun = None
     trace.busy.clear()
     if trace.mode == EMIT:
         trace.error = None  # nobody asks for it any more, and its traceback holds the trace

@@ -65,14 +65,14 @@ def _playbook_run(parcel: Parcel, plan: Plan, registry: ModelRegistry, lasting: 
 
 
 async def run_nested(
-    parcel: Parcel, run: Run, value: Any, *, outlet: Parcel | None = None, timeout: float | None = None
+    parcel: Parcel, run: Run, value: Any, *, forwards: bool = False, timeout: float | None = None
 ) -> list[Output]:
     """Run a value through a nested flow, in the trace of the node that asks for it.
 
     Raises:
         FlowError: it failed, or took longer than `timeout` seconds.
     """
-    trace = _child(parcel, run, outlet)
+    trace = _child(parcel, run, forwards)
     if timeout is not None:
         limit = run.loop.time() + timeout
         if trace.deadline is None or limit < trace.deadline:
@@ -90,13 +90,14 @@ async def run_nested(
     return _outputs(trace)
 
 
-def _child(parcel: Parcel, run: Run, outlet: Parcel | None) -> Trace:
+def _child(parcel: Parcel, run: Run, forwards: bool) -> Trace:
     outer = parcel._trace
     trace = Trace(run, CHILD, outer.id, outer)
     for name in _INHERITED:
         setattr(trace, name, getattr(outer, name))
     trace.holds = (*outer.holds, *current_holds.get())
-    trace.outlet = outlet
+    trace.caller = parcel
+    trace.forwards = forwards
     if outer.children is None:
         outer.children = set()
     outer.children.add(trace)
@@ -154,7 +155,7 @@ async def subflow(parcel: Parcel) -> Any:
     assert role is not None
     run = nested_run(parcel._trace.run, parcel._station)
     value = parcel._payload if parcel._raw is None else parcel.message
-    outputs = await run_nested(parcel, run, value, outlet=parcel)
+    outputs = await run_nested(parcel, run, value, forwards=True)
     results = [_returned(parcel, output) for output in outputs]
     for result in results[:-1]:
         await parcel.emit(result)  # type: ignore[attr-defined]

@@ -42,9 +42,10 @@ def enveloped(
         "meta": {} if meta is None else meta,
         "budget": trace.budget,
     }
-    if raw is None:
-        return built(model, values)
-    return built(type(raw) if model is Message else model, dict(raw.__dict__) | values)
+    if raw is not None:
+        values = dict(raw.__dict__) | values
+        model = type(raw) if issubclass(type(raw), model) else model
+    return built(model if len(model.model_fields) <= len(values) else Message, values)
 
 
 class Parcel:

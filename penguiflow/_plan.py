@@ -71,6 +71,8 @@ class Plan:
             station.connect(successors, wiring.predecessors[index], index in wiring.cyclic)
             if station.router is not None:
                 station.call = route
+        for station in stations:
+            station.connect_chunks()
         return stations
 
     def start(

@@ -99,7 +99,6 @@ class Station:
         self.cyclic = cyclic
         self.controller = self in successors
         self.targets = tuple(s for s in successors if not only_chunks(s.wants))
-        self.chunk_targets = tuple(s for s in successors if s is not self and s.takes_chunks)
         others = tuple(s for s in self.targets if s is not self)
         self.leaf = not self.targets and not self.controller and self.router is None
         chain = len(others) == 1 and not self.controller and self.router is None and others[0].join is None
@@ -117,10 +116,19 @@ class Station:
         """The successor of that name."""
         return next((s for s in self.successors if s.name == name), None)
 
-    @property
-    def takes_chunks(self) -> bool:
-        """Whether stream chunks go to it. A join gathers outputs, not the pieces of one."""
-        return self.join is None and admits_chunk(self.wants)
+    def connect_chunks(self) -> None:
+        """Say where its chunks go, once every node is connected."""
+        self.chunk_targets = tuple(s for s in self.successors if s is not self and s.takes_chunks())
+
+    def takes_chunks(self, seen: tuple[Station, ...] = ()) -> bool:
+        """Whether stream chunks go to it. A join gathers outputs, not the pieces of one; a router passes on what its
+        successors take.
+        """
+        if self.join is not None or not admits_chunk(self.wants):
+            return False
+        if self.router is None:
+            return True
+        return any(s.takes_chunks((*seen, self)) for s in self.successors if s is not self and s not in seen)
 
     def __repr__(self) -> str:
         return f"<Station {self.node_id}>"
@@ -166,14 +174,27 @@ def _binder(station: Station, wants: Any) -> Call:
 
 
 def _message_binder(station: Station, model: type[Message[Any]], validator: TypeAdapter[Any] | None) -> Call:
+    own_fields = len(model.model_fields) > len(Message.model_fields)
+
     def bind(parcel: Any) -> Any:
         if validator is not None:
             parcel._payload = _validated(parcel, validator, station, payload_of(model))
         if parcel._message is None:
             parcel._enveloped(model)
+        if own_fields and not isinstance(parcel._message, model):
+            parcel._message = _completed(parcel, station, model)
         return parcel._message
 
     return bind
+
+
+def _completed(parcel: Any, station: Station, model: type[Message[Any]]) -> Message[Any]:
+    """The message as a subclass of `Message` with fields of its own."""
+    try:
+        return model(**parcel._message.__dict__)
+    except ValidationError as exc:
+        what = f"node {station.name!r} takes {model.__name__}, which this message isn't: {_first(exc)}"
+        raise _refused(parcel, station, what, exc, "in") from None
 
 
 def _validated(parcel: Any, validator: TypeAdapter[Any], station: Station, wanted: Any) -> Any:
@@ -209,7 +230,7 @@ def _checker(station: Station, gives: Any) -> Check | None:
 
 
 def _quick_output(gives: Any) -> type | None:
-    if not isinstance(gives, type) or issubclass(gives, Message | StreamChunk) or _revalidates(gives):
+    if not isinstance(gives, type) or issubclass(gives, Message | StreamChunk | type(None)) or _revalidates(gives):
         return None
     return gives
 

@@ -39,28 +39,32 @@ def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
 
 
 def begin(trace: Trace, parcels: Sequence[Parcel]) -> None:
-    """Start a trace: its root strand takes the parcels to their nodes."""
+    """Start a trace: its parcels take their places at once, and its root strand sets them going."""
     strand = Strand()
     trace.strands.add(strand)
+    trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
     if trace.run.dispatch.listeners and trace.mode != CHILD:
         trace.context = copy_context()
-    task = trace.run.loop.create_task(_carried(trace, strand, None, parcels), context=trace.context)
+    task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
     strand.task = trace.root_task = task
 
 
-def _begun(trace: Trace, parcels: Sequence[Parcel]) -> Parcel | None:
-    """Announce the trace and take its first messages to their nodes; the parcel to go on with, if any."""
+def join_in(parcel: Parcel) -> None:
+    """Run a parcel that came from outside, whose lane is taken: not before the trace has begun."""
+    if parcel._trace.unbegun is None:
+        spawn(parcel)
+    else:
+        parcel._trace.unbegun.append(parcel)
+
+
+def _begun(trace: Trace, parcels: list[Parcel]) -> Parcel | None:
+    """Announce the trace and set its first parcels going; the one to go on with, if any."""
+    trace.unbegun = None
     if trace.context is not None:
         announce(trace)
-    following: Parcel | None = None
-    for parcel in parcels:
-        pushed = push(parcel)
-        if isinstance(pushed, Parcel):
-            if following is None:
-                following = pushed
-            else:
-                spawn(pushed)
-    return following
+    for parcel in parcels[1:]:
+        spawn(parcel)
+    return parcels[0] if parcels else None
 
 
 async def _opened(trace: Trace) -> bool:
@@ -87,8 +91,8 @@ async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: S
     if current_holds.get():
         current_holds.set(())
     try:
-        if first is not None and (trace.run.root.ready is None or await _opened(trace)):
-            parcel = _begun(trace, first)
+        if trace.unbegun is not None and (trace.run.root.ready is None or await _opened(trace)):
+            parcel = _begun(trace, trace.unbegun)
         while parcel is not None:
             strand.parcel = parcel
             parcel = await _hop(trace.run, trace, parcel)

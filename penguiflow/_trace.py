@@ -58,6 +58,7 @@ class Trace:
         "answered",
         "budget",
         "busy",
+        "caller",
         "children",
         "collects",
         "context",
@@ -66,6 +67,7 @@ class Trace:
         "deadline_s",
         "epoch",
         "error",
+        "forwards",
         "grace",
         "headers",
         "holds",
@@ -75,7 +77,6 @@ class Trace:
         "limited",
         "mode",
         "outcome",
-        "outlet",
         "outputs",
         "parent",
         "reader",
@@ -90,6 +91,7 @@ class Trace:
         "streams",
         "timer",
         "ts",
+        "unbegun",
         "waiters",
         "wants_message",
     )
@@ -97,6 +99,7 @@ class Trace:
     def __init__(self, run: Run, mode: str, trace_id: str, parent: Trace | None) -> None:
         self.run: Run = run
         self.mode: str = mode
+        self.unbegun: list[Parcel] | None = None  # the first parcels, until the root strand takes its first step
         self.collects: bool = mode not in (EMIT, START)  # whether outputs are only kept for the end
         self.id: str = trace_id
         self.parent: Trace | None = parent
@@ -126,7 +129,8 @@ class Trace:
         self.started: float = 0.0
         self.epoch: float = 0.0
         self.ts: float | None = None
-        self.outlet: Parcel | None = None  # the subflow node that a nested run's chunks leave by
+        self.caller: Parcel | None = None  # the node that a nested run runs in
+        self.forwards = False  # whether a nested run's chunks go where its caller's would
         self.runs: int = 0
         self.headers: Headers | None = None
         self.deadline_s: float | None = None
