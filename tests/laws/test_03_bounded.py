@@ -8,8 +8,7 @@ import pytest
 from penguiflow import (
     ROOKERY,
     Context,
-    FlowError,
-    FlowErrorCode,
+    FlowStateError,
     Message,
     StreamChunk,
     create,
@@ -18,7 +17,7 @@ from penguiflow import (
     stream_flow,
     subflow,
 )
-from tests.utils.flowtestkit import clock, quiet, virtual_time
+from tests.utils.flowtestkit import quiet, virtual_time
 
 
 def in_time(test):
@@ -58,12 +57,6 @@ class Burst:
 @node
 async def same(x):
     return x
-
-
-@node
-async def nap(seconds: float) -> float:
-    await asyncio.sleep(seconds)
-    return seconds
 
 
 @in_time
@@ -108,7 +101,7 @@ async def test_emit_nowait_delivers_to_all_of_its_targets_or_to_none(full):
             return
         sent = 0
         with pytest.raises(asyncio.QueueFull):
-            for _ in range(1000):
+            for _ in range(5000):
                 ctx.emit_nowait(sent, to=["taker", ROOKERY if full == "rookery" else "gate"])
                 sent += 1
                 await asyncio.sleep(0.001)
@@ -128,7 +121,7 @@ async def test_emit_nowait_delivers_to_all_of_its_targets_or_to_none(full):
         if full == "rookery":
             assert [await flow.fetch() for _ in range(counts[0])] == free
         else:
-            assert counts[0] == 3 if full == "floe" else 3 < counts[0] < 1000
+            assert counts[0] == 3 if full == "floe" else 3 < counts[0] < 5000
         gate.open.set()
         await quiet()
     assert gate.seen == ([] if full == "rookery" else free)
@@ -173,52 +166,6 @@ async def test_a_join_in_front_of_a_full_floe_loses_nothing():
     async with create(source.to(pairs), pairs.to(node(name="gate")(gate)), queue_maxsize=1) as flow:
         await flow.start("x").results()
     assert sorted(i for pair in gate.seen for i in pair) == list(range(12))
-
-
-@pytest.mark.parametrize("how", ["ask", "emit", "stream"])
-@in_time
-async def test_max_traces_makes_whoever_enters_wait_in_turn(how):
-    seen: list[float] = []
-
-    @node
-    async def work(x: float):
-        seen.append(x)
-        return await nap(x)
-
-    async def enter(flow, x):
-        if how == "stream":
-            async with flow.stream(x) as stream:
-                assert [chunk async for chunk in stream] == []
-        else:
-            await (flow.ask(x) if how == "ask" else flow.emit(x))
-
-    async with create(work, max_traces=2) as flow:
-        entering = [asyncio.create_task(enter(flow, 1 + i / 10)) for i in range(6)]
-        await quiet()
-        assert seen == [1.0, 1.1]
-        for refused in (flow.emit_nowait, flow.start):
-            with pytest.raises(asyncio.QueueFull):
-                refused(9.0)
-        await asyncio.gather(*entering)
-    assert seen == [1 + i / 10 for i in range(6)]
-
-
-@in_time
-async def test_who_waits_for_a_slot_may_give_up_or_expire_and_leaves_no_hole():
-    async with create(nap, max_traces=1) as flow:
-        first = flow.start(10.0)
-        asked = [asyncio.create_task(flow.ask(1.0)) for _ in range(3)]
-        with pytest.raises(FlowError) as caught:
-            await flow.ask(1.0, timeout_s=5)
-        assert (caught.value.code, clock()) == (FlowErrorCode.DEADLINE_EXCEEDED, 1005)
-        asked[0].cancel()
-        await first.result()
-        asked[1].cancel()
-        assert await asked[2] == 1.0
-        assert clock() == pytest.approx(1011)
-        assert asked[0].cancelled()
-        assert asked[1].cancelled()
-        assert await flow.start(1.0).result() == 1.0
 
 
 @in_time
@@ -329,3 +276,23 @@ async def test_a_full_floe_makes_emit_chunk_wait():
         gate.open.set()
         await asked
     assert gate.seen == written
+
+
+@pytest.mark.parametrize("outputs", [1, 8, 800])
+@in_time
+async def test_stop_while_rookery_is_full_ends_and_loses_nothing(outputs):
+    @node
+    async def many(x: int):
+        for i in range(outputs):
+            yield (x, i)
+
+    flow = create(many, queue_maxsize=1)
+    flow.run()
+    for x in range(3):
+        await flow.emit(x)
+    await quiet()
+    await flow.stop()
+    found = [await flow.fetch() for _ in range(3 * outputs)]
+    assert sorted(found) == [(x, i) for x in range(3) for i in range(outputs)]
+    with pytest.raises(FlowStateError):
+        await flow.fetch()
