@@ -16,9 +16,8 @@ from penguiflow._hooks import Drop, Emit, Replace, Retry
 from penguiflow._node import NodePolicy
 from penguiflow._observe import closed, interrupted, node_event, started
 from penguiflow._parcel import Parcel
-from penguiflow._rooms import Hold
 from penguiflow._station import checked
-from penguiflow._trace import Trace, current_holds
+from penguiflow._trace import Trace
 
 NO_RETRY = frozenset({FlowErrorCode.ROUTING})
 
@@ -86,19 +85,19 @@ def _is_ours(trace: Trace, exc: BaseException) -> bool:
 
 
 async def _attempt(parcel: Parcel) -> Any:
-    limit = parcel._trace.run.limits.get(parcel._station.index)
-    if limit is None or any(hold.limit is limit and hold.active for hold in parcel._trace.holds):
+    trace = parcel._trace
+    limit = trace.run.limits.get(parcel._station.index)
+    if limit is None or trace.inside(limit):
         return await _timed(parcel)
     if limit.locked() and not parcel._since:
-        parcel._since = parcel._trace.run.loop.time()
+        parcel._since = trace.run.loop.time()
     async with limit:
-        hold = Hold(limit)
-        token = current_holds.set((*current_holds.get(), hold))
+        trace.held = held = trace.held or []
+        held.append(limit)
         try:
             return await _timed(parcel)
         finally:
-            hold.active = False
-            current_holds.reset(token)
+            held.remove(limit)
 
 
 async def _timed(parcel: Parcel) -> Any:

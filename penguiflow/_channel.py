@@ -89,14 +89,12 @@ class Channel:
         Raises:
             ChannelClosed: nothing more will come.
         """
-        if self._items:
-            place = 0 if tags is None else self._first(tags)
-            if place is not None:
-                item = self._items[place][0]
-                del self._items[place]
-                if self._putters:
-                    self._refill()
-                return item
+        if tags is None:
+            item = self.take()
+        else:
+            item = self._tagged(tags)
+        if item is not EMPTY:
+            return item
         if self._closed:
             raise ChannelClosed
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -107,8 +105,19 @@ class Channel:
             self._take_back(future)
             raise
 
-    def _first(self, tags: Collection[str]) -> int | None:
-        return next((place for place, (_, tag) in enumerate(self._items) if tag in tags), None)
+    def _tagged(self, tags: Collection[str]) -> Any:
+        """The first item with one of the tags, even if its writer still waits for room behind others."""
+        for place, (item, tag) in enumerate(self._items):
+            if tag in tags:
+                del self._items[place]
+                self._refill()
+                return item
+        for place, (item, tag, placed) in enumerate(self._putters):
+            if tag in tags and not placed.done():
+                del self._putters[place]
+                placed.set_result(None)
+                return item
+        return EMPTY
 
     def _take_back(self, future: asyncio.Future[Any]) -> None:
         """A reader was cancelled, perhaps with an item in hand: it goes to the next reader, or back to the front."""

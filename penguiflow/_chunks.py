@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from penguiflow._channel import Channel
-from penguiflow._floes import named, reader_of, send
+from penguiflow._exits import named, reader_of
+from penguiflow._floes import send
 from penguiflow._messages import StreamChunk, new_chunk
 from penguiflow._observe import node_event
 from penguiflow._parcel import Parcel

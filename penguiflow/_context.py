@@ -12,7 +12,8 @@ from typing import Any
 
 from penguiflow import _chunks
 from penguiflow._errors import FlowError, FlowStateError
-from penguiflow._floes import named, routes, send, send_nowait
+from penguiflow._exits import named, routes
+from penguiflow._floes import send, send_nowait
 from penguiflow._lifecycle import expire
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import Node

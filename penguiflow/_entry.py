@@ -15,7 +15,8 @@ from typing import Any
 from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
-from penguiflow._floes import has_place, push, reader_of
+from penguiflow._exits import reader_of
+from penguiflow._floes import full_text, has_place, push
 from penguiflow._lifecycle import expire, free_slot, pass_deadline
 from penguiflow._messages import Message, StreamChunk, new_trace_id
 from penguiflow._models import WM
@@ -23,7 +24,7 @@ from penguiflow._parcel import Parcel
 from penguiflow._run import Run
 from penguiflow._station import Station
 from penguiflow._strands import begin, join_in
-from penguiflow._trace import EMIT, START, Ledger, Trace, current_holds, current_trace
+from penguiflow._trace import EMIT, START, Ledger, Trace, called_from, current_trace
 
 
 def caller_in(run: Run) -> Trace | None:
@@ -141,8 +142,6 @@ def _opened(
     else:
         trace.ts = time.time()
     trace.ledger = Ledger(trace, trace.budget)
-    if parent is not None:
-        trace.holds = (*parent.holds, *current_holds.get())
     if run.dispatch.listeners:
         trace.started = run.loop.time()
         trace.epoch = time.time() - trace.started
@@ -189,7 +188,7 @@ async def joined(trace: Trace, message: Any, stations: tuple[Station, ...]) -> N
         FlowError: the trace ended before the message was accepted.
         FlowStateError: the trace is ending.
     """
-    full = _pushed(trace, entering(trace, message, stations), wait=True)
+    full = _pushed(trace, entering(trace, message, stations), loops=called_from(trace))
     for accepted in full:
         if not await accepted:
             raise trace.error or FlowStateError(f"trace {trace.id!r} ended before the message was accepted")
@@ -203,17 +202,17 @@ def joined_nowait(trace: Trace, message: Any, stations: tuple[Station, ...]) -> 
     """
     parcels = entering(trace, message, stations)
     for parcel in parcels:
-        if not has_place(trace, parcel._station, parcel._edge):
-            raise asyncio.QueueFull(f"the floe OpenSea -> {parcel._station.name} is full for trace {trace.id!r}")
-    _pushed(trace, parcels, wait=False)
+        if not has_place(parcel):
+            raise asyncio.QueueFull(full_text(parcel))
+    _pushed(trace, parcels)
 
 
-def _pushed(trace: Trace, parcels: list[Parcel], wait: bool) -> list[asyncio.Future[bool]]:
+def _pushed(trace: Trace, parcels: list[Parcel], loops: bool = False) -> list[asyncio.Future[bool]]:
     if trace.outcome is not None:
         raise FlowStateError(f"trace {trace.id!r} is ending: emit the message with another trace id")
     full = []
     for parcel in parcels:
-        pushed = push(parcel, wait)
+        pushed = push(parcel, loops)
         if isinstance(pushed, Parcel):
             join_in(pushed)
         elif pushed is not None:

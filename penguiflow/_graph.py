@@ -98,7 +98,7 @@ class Wiring:
     successors: tuple[tuple[int, ...], ...]
     predecessors: tuple[tuple[int, ...], ...]
     entries: tuple[int, ...]
-    cyclic: frozenset[int]  # nodes that a message can come back to
+    cycles: dict[int, int]  # for a node that a message can come back to, which of the graph's cycles it is on
 
 
 def wire(adjacencies: Iterable[Any], allow_cycles: bool) -> Wiring:
@@ -125,7 +125,7 @@ def wire(adjacencies: Iterable[Any], allow_cycles: bool) -> Wiring:
         tuple(tuple(targets) for targets in after),
         tuple(tuple(sources) for sources in before),
         tuple(entries),
-        frozenset(i for group in cycles for i in group),
+        {i: number for number, group in enumerate(cycles) for i in group},
     )
     _check(wiring, allow_cycles)
     return wiring
@@ -269,9 +269,18 @@ def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -
         takes=spelled(wants),
         gives=spelled(gives),
         join_k=role.k if isinstance(role, JoinRole) else None,
-        subgraph=role.flow.plan.graph(ModelRegistry(), f"{path}/") if isinstance(role, SubflowRole) else None,
+        subgraph=role.flow.plan.graph(ModelRegistry(), f"{path}/{node.name}/")
+        if isinstance(role, SubflowRole)
+        else None,
         doc=doc if role is None else "",
     )
+
+
+def _nested(role: object, prefix: str) -> Graph | None:
+    if not isinstance(role, SubflowRole):
+        return None
+    graph: Graph = role.flow.plan.graph(ModelRegistry(), prefix)
+    return graph
 
 
 def _kind(node: Node, controls: bool) -> str:

@@ -6,7 +6,6 @@ asking for the result alone, by leaving, or by letting the handle go.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
@@ -16,7 +15,7 @@ from penguiflow._errors import FlowStateError
 from penguiflow._lifecycle import cancel
 from penguiflow._messages import StreamChunk
 from penguiflow._results import failure, future_of, output, outputs
-from penguiflow._trace import CANCELLED, Trace
+from penguiflow._trace import CANCELLED, Trace, called_from
 
 _ENTER = "enter the stream first: `async with flow.stream(x) as s`"
 
@@ -188,17 +187,11 @@ class FlowStream:
 
 async def cancelled(trace: Trace) -> bool:
     """Cancel a trace and wait until it has settled, except from inside it."""
-    from_inside = _inside(trace)
-    done = cancel(trace)
+    from_inside = called_from(trace)
+    done = cancel(trace) or (trace.outcome == CANCELLED and not trace.settled)
     if not (trace.settled or from_inside):
         await future_of(trace)
-    return done or (not trace.settled and trace.outcome == CANCELLED)
-
-
-def _inside(trace: Trace) -> bool:
-    task = asyncio.current_task()
-    traces = [trace, *(trace.children or ())]
-    return any(strand.task is task for t in traces for strand in t.strands)
+    return done
 
 
 def _raise_failure(trace: Trace) -> None:

@@ -14,6 +14,15 @@ from penguiflow._rooms import Bucket
 from penguiflow._trace import Trace
 
 
+def fires(parcel: Parcel) -> bool:
+    """Whether a node will be run for this message: always, but for a join that isn't full with it."""
+    join, joins = parcel._station.join, parcel._trace.joins
+    if join is None or parcel._gathered:
+        return True
+    bucket = None if joins is None else joins.get(parcel._station.index)
+    return (0 if bucket is None else len(bucket.items)) + 1 >= join.k
+
+
 def gather(parcel: Parcel) -> Parcel | None:
     """Add a message to its join; the joined message once there are k."""
     trace, station = parcel._trace, parcel._station

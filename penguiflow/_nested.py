@@ -19,7 +19,7 @@ from penguiflow._registry import ModelRegistry
 from penguiflow._run import Run
 from penguiflow._station import Station
 from penguiflow._strands import begin, spawn
-from penguiflow._trace import CANCELLED, CHILD, Trace, current_holds
+from penguiflow._trace import CANCELLED, CHILD, Trace
 
 _INHERITED = ("ledger", "deadline", "deadline_s", "budget", "epoch", "ts", "headers", "limited")
 
@@ -95,7 +95,6 @@ def _child(parcel: Parcel, run: Run, forwards: bool) -> Trace:
     trace = Trace(run, CHILD, outer.id, outer)
     for name in _INHERITED:
         setattr(trace, name, getattr(outer, name))
-    trace.holds = (*outer.holds, *current_holds.get())
     trace.caller = parcel
     trace.forwards = forwards
     if outer.children is None:

@@ -68,7 +68,7 @@ class Plan:
         )
         for index, station in enumerate(stations):
             successors = tuple(stations[i] for i in wiring.successors[index])
-            station.connect(successors, wiring.predecessors[index], index in wiring.cyclic)
+            station.connect(successors, wiring.predecessors[index], wiring.cycles.get(index))
             if station.router is not None:
                 station.call = route
         for station in stations:

@@ -96,13 +96,3 @@ class Bucket:
         self.items: list[Parcel] = []
         self.fired: int = 0
         self.timer: asyncio.TimerHandle | None = None
-
-
-class Hold:
-    """A run of a node with `max_concurrency` occupies one of its places."""
-
-    __slots__ = ("active", "limit")
-
-    def __init__(self, limit: asyncio.Semaphore) -> None:
-        self.limit: asyncio.Semaphore = limit
-        self.active: bool = True

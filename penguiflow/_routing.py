@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Set
 from typing import Any
 
 from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._floes import named
+from penguiflow._exits import named
 from penguiflow._hooks import RoutingRequest
 from penguiflow._node import ROOKERY
 from penguiflow._observe import node_event
@@ -87,8 +88,9 @@ def _by_type(station: Station, payload: Any) -> str:
     raise LookupError(f"no successor takes a {cls.__name__} or is named for it: there are {known}")
 
 
-def _listed(answer: Any) -> list[Any]:
-    return [answer] if isinstance(answer, str) or not hasattr(answer, "__iter__") else list(answer)
+def _listed(answer: Any) -> Any:
+    single = isinstance(answer, str) or not hasattr(answer, "__iter__")
+    return [answer] if single else answer if isinstance(answer, Set) else list(answer)
 
 
 async def _asked(select: Any, request: RoutingRequest) -> Any:

@@ -38,7 +38,7 @@ class Station:
         "check",
         "chunk_targets",
         "controller",
-        "cyclic",
+        "cycle",
         "generates",
         "index",
         "join",
@@ -83,7 +83,7 @@ class Station:
         self.check: Check | None = _checker(self, gives)
         self.call: Call = _caller(node, self.bind, self._quick_class(wants))
         self.out_class: type | None = _quick_output(gives) if self.check is not None else None
-        self.cyclic: bool = False
+        self.cycle: int | None = None
         self.controller: bool = False
         self.successors: tuple[Station, ...] = ()
         self.predecessors: tuple[int, ...] = ()
@@ -92,11 +92,11 @@ class Station:
         self.sole: Station | None = None
         self.leaf: bool = False
 
-    def connect(self, successors: tuple[Station, ...], predecessors: tuple[int, ...], cyclic: bool) -> None:
+    def connect(self, successors: tuple[Station, ...], predecessors: tuple[int, ...], cycle: int | None) -> None:
         """Say where the node's output goes."""
         self.successors = successors
         self.predecessors = predecessors
-        self.cyclic = cyclic
+        self.cycle = cycle
         self.controller = self in successors
         self.targets = tuple(s for s in successors if not only_chunks(s.wants))
         others = tuple(s for s in self.targets if s is not self)

@@ -14,7 +14,8 @@ from typing import Any
 
 from penguiflow._attempts import Surfaced, run_node
 from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._floes import deliver, push, release, routes, surface
+from penguiflow._exits import routes, surface
+from penguiflow._floes import deliver, push, release
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._models import WM, after_run, exhausted
@@ -23,7 +24,7 @@ from penguiflow._parcel import Output, Parcel
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
 from penguiflow._station import Station, checked
-from penguiflow._trace import CHILD, FAILED, Trace, current_holds, current_trace
+from penguiflow._trace import CHILD, FAILED, Trace, current_trace
 
 _USED_UP = {"hops": FlowErrorCode.HOP_BUDGET_EXHAUSTED, "tokens": FlowErrorCode.TOKEN_BUDGET_EXHAUSTED}
 _TURN = 255
@@ -88,8 +89,6 @@ def _broken(trace: Trace, cause: BaseException) -> FlowError:
 
 async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: Sequence[Parcel] | None = None) -> None:
     current_trace.set(trace)
-    if current_holds.get():
-        current_holds.set(())
     try:
         if trace.unbegun is not None and (trace.run.root.ready is None or await _opened(trace)):
             parcel = _begun(trace, trace.unbegun)

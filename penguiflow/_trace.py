@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._messages import Budget, Headers
-from penguiflow._rooms import Bucket, Hold, Room, Strand
+from penguiflow._rooms import Bucket, Room, Strand
 from penguiflow._run import Run
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Trace:
         "forwards",
         "grace",
         "headers",
-        "holds",
+        "held",
         "id",
         "joins",
         "ledger",
@@ -120,7 +120,7 @@ class Trace:
         self.reader: Channel | None = None
         self.streams: dict[str, int] | None = None
         self.waiters: list[asyncio.Future[None]] | None = None
-        self.holds: tuple[Hold, ...] = ()
+        self.held: list[asyncio.Semaphore] | None = None  # places under `max_concurrency` that its runs occupy
         self.deadline: float | None = None  # in the loop's time
         self.timer: asyncio.TimerHandle | None = None
         self.grace: asyncio.TimerHandle | None = None
@@ -143,6 +143,15 @@ class Trace:
         """Whether it goes on."""
         return self.outcome is None
 
+    def inside(self, limit: asyncio.Semaphore) -> bool:
+        """Whether a trace that waits for this one occupies a place under the limit."""
+        outer = self.parent
+        while outer is not None:
+            if outer.held and limit in outer.held:
+                return True
+            outer = outer.parent
+        return False
+
     def pending(self) -> int:
         """How many of its messages wait anywhere."""
         waiting = sum(len(room.items) for room in self.rooms.values()) if self.rooms else 0
@@ -158,4 +167,11 @@ class Trace:
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("penguiflow_trace", default=None)
-current_holds: ContextVar[tuple[Hold, ...]] = ContextVar("penguiflow_holds", default=())
+
+
+def called_from(trace: Trace) -> bool:
+    """Whether a node of this trace calls, or of one that it waits for."""
+    caller = current_trace.get()
+    while caller is not None and caller is not trace:
+        caller = caller.parent
+    return caller is trace

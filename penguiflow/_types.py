@@ -25,8 +25,10 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 _ANYTHING = (UNKNOWN, Any, object)
-_SCALARS = (str, int, float, bool, complex)
-_CONTAINERS = (list, tuple, set, frozenset)
+_FAMILY = dict.fromkeys((int, float, bool), "number") | dict.fromkeys((list, tuple, set, frozenset), "items")
+_FAMILY |= {str: "text", dict: "mapping"}
+# Between which families pydantic may convert a value when it is lenient.
+_LENIENT = {("number", "number"), ("text", "number"), ("items", "items"), ("text", "text"), ("mapping", "mapping")}
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
@@ -96,8 +98,10 @@ def _apart(source: Any, target: Any) -> bool:
     if issubclass(source, target) or issubclass(target, source):
         return False
     if _is_record(target):
-        return not _converts(target) and (_is_record(source) or source in _SCALARS or source in _CONTAINERS)
-    return _is_record(source) and (target in _SCALARS or target in _CONTAINERS or target is dict)
+        return not _converts(target) and (_is_record(source) or (source in _FAMILY and source is not dict))
+    if target not in _FAMILY or not (_is_record(source) or source in _FAMILY):
+        return False
+    return (_FAMILY.get(source), _FAMILY[target]) not in _LENIENT
 
 
 def _is_record(cls: type) -> bool:

@@ -1,6 +1,7 @@
 """`python -m examples.docs_assistant`, as a person at a terminal meets it."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_forced_route_is_taken() -> None:
 
 
 def test_a_reader_who_has_seen_enough_is_no_failure() -> None:
-    command = f"{sys.executable} -m examples.docs_assistant | head -n 1"
+    command = f"{shlex.quote(sys.executable)} -m examples.docs_assistant | head -n 1"
     done = subprocess.run(
         ["sh", "-c", command], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, env={**os.environ}
     )

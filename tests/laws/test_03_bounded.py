@@ -278,7 +278,7 @@ async def test_a_full_floe_makes_emit_chunk_wait():
     assert gate.seen == written
 
 
-@pytest.mark.parametrize("outputs", [1, 8, 800])
+@pytest.mark.parametrize("outputs", [1, 8, 300])
 @in_time
 async def test_stop_while_rookery_is_full_ends_and_loses_nothing(outputs):
     @node
