@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 from penguiflow._chunks import restart
+from penguiflow._dispatch import is_stray
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._hooks import Drop, Emit, Replace, Retry
 from penguiflow._node import NodePolicy
@@ -19,7 +20,7 @@ from penguiflow._parcel import Parcel
 from penguiflow._station import checked
 from penguiflow._trace import Trace
 
-NO_RETRY = frozenset({FlowErrorCode.ROUTING})
+LONGEST_S = 1e9  # seconds, where back-off has grown beyond counting
 
 
 class Surfaced:
@@ -46,6 +47,8 @@ async def run_node(parcel: Parcel, failure: BaseException | None = None) -> Any:
     except BaseException:
         interrupted(parcel)
         raise
+    finally:
+        failure = None  # its traceback holds this frame: no cycle may remain
     closed(parcel, "node_success")
     return value
 
@@ -79,9 +82,7 @@ async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
 
 def _is_ours(trace: Trace, exc: BaseException) -> bool:
     """Whether the exception ends the task, and is no `CancelledError` out of something that the node awaited."""
-    task = asyncio.current_task()
-    ended = trace.outcome is not None or task is None or task.cancelling() > 0
-    return ended or not isinstance(exc, asyncio.CancelledError)
+    return trace.outcome is not None or not is_stray(exc)
 
 
 async def _attempt(parcel: Parcel) -> Any:
@@ -113,6 +114,8 @@ async def _timed(parcel: Parcel) -> Any:
         if not timer.expired():
             raise
         raise _timeout(parcel, station.timeout_s) from exc
+    if timer.expired():  # the node swallowed it
+        raise _timeout(parcel, station.timeout_s)
     return checked(station, parcel, value)
 
 
@@ -125,7 +128,8 @@ async def _once(parcel: Parcel) -> Any:
     items = station.call(parcel)
     try:
         async for item in items:
-            await parcel.emit(checked(station, parcel, item))  # type: ignore[attr-defined]
+            if item is not None:
+                await parcel.emit(checked(station, parcel, item))  # type: ignore[attr-defined]
     finally:
         await items.aclose()
     return None
@@ -180,7 +184,10 @@ def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None
     cause = TimeoutError() if error.code == FlowErrorCode.NODE_TIMEOUT else exc
     if not (isinstance(cause, policy.retry_on) or isinstance(error.original_exc, policy.retry_on)):
         return None
-    delay = policy.backoff_base * policy.backoff_mult**parcel.attempt
+    try:
+        delay = policy.backoff_base * policy.backoff_mult**parcel.attempt
+    except OverflowError:
+        delay = LONGEST_S if policy.backoff_base else 0.0
     if policy.max_backoff is not None:
         delay = min(delay, policy.max_backoff)
     return delay * (1 - policy.jitter * random.random())
@@ -188,7 +195,8 @@ def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None
 
 def _must_not_repeat(parcel: Parcel, error: FlowError) -> bool:
     """Whether another attempt would fail the same way, or repeat what this one has emitted."""
-    hopeless = error.code in NO_RETRY or error.metadata.get("side") == "in"
+    own = error.node_id == parcel._station.node_id
+    hopeless = own and (error.code == FlowErrorCode.ROUTING or error.metadata.get("side") == "in")
     return hopeless or (parcel._emitted and not parcel._station.policy.retry_after_emit)
 
 
@@ -198,10 +206,13 @@ async def _decision(parcel: Parcel, error: FlowError) -> Any:
 
 
 def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
-    if isinstance(decision, Replace):
-        return decision.payload
-    if not isinstance(decision, Drop | Emit):
-        raise error
+    if isinstance(decision, Replace) and parcel._station.router is None:
+        return checked(parcel._station, parcel, decision.payload)
+    if not isinstance(decision, Drop | Emit):  # a router that couldn't decide has no successor to send anything to
+        try:
+            raise error
+        finally:
+            del error
     closed(parcel, "node_failed", error)
     return None if isinstance(decision, Drop) else Surfaced(error)
 

@@ -34,16 +34,6 @@ class Channel:
     def __len__(self) -> int:
         return len(self._items)
 
-    @property
-    def readers(self) -> int:
-        """How many wait for an item."""
-        return sum(not future.done() for future, _ in self._getters)
-
-    @property
-    def writers(self) -> int:
-        """How many wait for room."""
-        return sum(not future.done() for _, _, future in self._putters)
-
     def offer(self, item: Any, tag: str | None = None) -> bool:
         """Take an item in if there is room for it now."""
         if self._discards or (self._getters and self._handed(item, tag)):
@@ -58,13 +48,28 @@ class Channel:
         if not (self._discards or self._handed(item, tag)):
             self._items.append((item, tag))
 
+    def spill(self, item: Any, tag: str | None, beyond: int) -> bool:
+        """Take an item in, up to so many beyond the bound; whether there was room for it."""
+        if len(self._items) >= self._maxsize + beyond:
+            return False
+        self.force(item, tag)
+        return True
+
     async def put(self, item: Any, tag: str | None = None) -> None:
-        """Take an item in, waiting for room."""
+        """Take an item in, waiting for room.
+
+        Raises:
+            ChannelClosed: nobody takes anything any more.
+        """
         if self.offer(item, tag):
             return
         placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._putters.append((item, tag, placed))
-        await placed
+        try:
+            await placed
+        except asyncio.CancelledError:
+            self._putters = deque(entry for entry in self._putters if entry[2] is not placed)
+            raise
 
     def _handed(self, item: Any, tag: str | None) -> bool:
         for place, (future, tags) in enumerate(self._getters):
@@ -135,9 +140,16 @@ class Channel:
                 placed.set_result(None)
 
     def close(self) -> None:
-        """Nothing more will come: readers get what is left, then `ChannelClosed`."""
+        """Nothing more will come: readers get what is left, then `ChannelClosed`; who waits for room gets that at
+        once.
+        """
         self._closed = True
         self.fail(ChannelClosed())
+        for _, _, placed in self._putters:
+            if not placed.done():
+                placed.set_exception(ChannelClosed())
+                placed.exception()  # its owner may have been cancelled meanwhile: that is no reason to complain
+        self._putters.clear()
 
     def fail(self, error: BaseException) -> None:
         """Raise `error` in whoever waits for an item."""

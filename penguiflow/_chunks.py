@@ -11,7 +11,7 @@ from typing import Any
 from penguiflow._channel import Channel
 from penguiflow._exits import named, reader_of
 from penguiflow._floes import send
-from penguiflow._messages import StreamChunk, new_chunk
+from penguiflow._messages import StreamChunk, check_text, new_chunk
 from penguiflow._observe import node_event
 from penguiflow._parcel import Parcel
 from penguiflow._trace import Trace
@@ -23,6 +23,7 @@ def made(
     """The next chunk that a node writes."""
     trace = parcel._trace
     name = trace.id if stream_id is None else stream_id
+    check_text(text)
     if _first_of_attempt(parcel, name):
         meta = {**(meta or {}), "restart": True}
     chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
@@ -52,7 +53,7 @@ def numbered(trace: Trace, stream_id: str, seq: int | None) -> int:
     Raises:
         ValueError: the caller's number is negative.
     """
-    owner = trace.ledger.owner
+    owner = trace.owner
     if owner.streams is None:
         owner.streams = {}
     if seq is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from penguiflow import _chunks
+from penguiflow._control import judged
 from penguiflow._errors import FlowError, FlowStateError
 from penguiflow._exits import named, routes
 from penguiflow._floes import send, send_nowait
@@ -18,6 +19,8 @@ from penguiflow._lifecycle import expire
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import Node
 from penguiflow._parcel import Parcel
+
+_TURN = 255
 
 
 class Context(Parcel):
@@ -71,10 +74,17 @@ class Context(Parcel):
 
         Raises:
             FlowError: `ROUTING`; `to` names something that isn't a successor.
+            asyncio.QueueFull: a floe on a cycle is at its limit, where waiting would never end.
         """
         targets, leaves = self._destinations(message, to)
         self._emitted = True
-        await send(self, message, targets, leaves)
+        self._emits += 1
+        if not self._emits & _TURN:
+            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
+        if self._station.controller and to is None:
+            message = judged(self._trace, self, message)
+        if self._trace.outcome is None:
+            await send(self, message, targets, leaves)
 
     def emit_nowait(self, message: Any, to: str | Node | Iterable[str | Node] | None = None) -> None:
         """`emit` to all of its targets at once, or to none.
@@ -84,7 +94,10 @@ class Context(Parcel):
             FlowError: `ROUTING`; `to` names something that isn't a successor.
         """
         targets, leaves = self._destinations(message, to)
-        send_nowait(self, message, targets, leaves)
+        if self._station.controller and to is None:
+            message = judged(self._trace, self, message)
+        if self._trace.outcome is None:
+            send_nowait(self, message, targets, leaves)
         self._emitted = True
 
     def _destinations(self, message: Any, to: Any) -> tuple[tuple[Any, ...], bool]:
@@ -127,6 +140,9 @@ class Context(Parcel):
             self._require_live()
         if parent is not None and parent.trace_id != self._trace.id:
             raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {self._trace.id}: leave it out")
+        self._emits += 1
+        if not self._emits & _TURN:
+            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
         chunk = _chunks.made(self, text, stream_id, seq, done, meta)
         writer, channel = _chunks.way_out(self) if to is None else (self, None)
         if to is not None or writer._station.chunk_targets:
@@ -164,14 +180,14 @@ class Context(Parcel):
             FlowError: the budget is used up; the trace has ended.
             ValueError: a negative amount.
         """
-        if tokens < 0 or cost < 0:
+        if not (tokens >= 0 and cost >= 0):
             raise ValueError(f"spend() reports what was used: tokens={tokens!r}, cost={cost!r} can't be negative")
         ledger = self._trace.ledger
         ledger.tokens += tokens
         ledger.cost += cost
         code = ledger.overdrawn()
         if code is not None:
-            raise expire(ledger.owner, code, self)
+            raise expire(self._trace.owner, code, self)
 
     def _require_live(self) -> None:
         trace = self._trace
@@ -180,5 +196,5 @@ class Context(Parcel):
         if asyncio.current_task() in {strand.task for strand in trace.strands}:
             raise asyncio.CancelledError  # the node swallowed its cancellation: this is where it ends
         if isinstance(trace.error, FlowError):
-            raise trace.error.with_traceback(None)
+            raise trace.error.twin()
         raise FlowStateError(f"trace {trace.id} has completed: a context is of no use after its trace")

@@ -51,8 +51,10 @@ def create(
             raise ValueError(f"{label} is a whole number from 1 on, not {value!r}")
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"a flow's name is a non-empty string, not {name!r}")
-    if resources is not None and not callable(resources):
+    if resources is not None and (not callable(resources) or hasattr(resources, "__aenter__")):
         raise TypeError("resources= takes a function that returns an async context manager, not the manager itself")
+    if not isinstance(plugins, Sequence) or isinstance(plugins, str):
+        raise TypeError(f"plugins= takes a list of plugin objects, not {plugins!r:.80}: write plugins=[...]")
     return PenguiFlow(
         Plan(
             name,

@@ -1,7 +1,7 @@
 """Calls plugins: what pluggy ordered at build time, frozen into plain tuples of functions.
 
-Rules: an implementation that raises is logged with its plugin's name and never harms the flow; an observer that
-raises ten times in a row is no longer called. Routing is the exception: it fails closed, so its errors reach the
+Rules: an implementation that raises is logged with its plugin's name and never harms the flow; one that raises ten
+times in a row is no longer called. Routing is the exception: it fails closed, so its errors reach the
 message. Cancellation passes through untouched.
 """
 
@@ -35,6 +35,8 @@ from penguiflow._hooks import (
 log = logging.getLogger("penguiflow")
 event_log = logging.getLogger("penguiflow.events")
 
+_ARGUMENTS = {"on_event": "event", "resolve_route": "request", "on_error": "error", "export_graph": "request"}
+
 QUARANTINE_AFTER = 10
 DECISION_TIMEOUT_S = 10.0
 
@@ -61,7 +63,7 @@ class _Callback:
 
     def __init__(self, callback: Callable[[FlowEvent], None]) -> None:
         self.callback: Callable[[FlowEvent], None] = callback
-        if inspect.iscoroutinefunction(callback):
+        if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__):
             raise TypeError("on_event= takes a plain function: write `def on_event(event)`, not `async def`")
         if not callable(callback):
             raise TypeError(f"on_event= takes a function of one event, not {callback!r:.80}")
@@ -77,6 +79,12 @@ class _LogEvents:
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
         event_log.debug("%s %s", event.event_type, event.node_name or event.flow_name, extra=event.to_payload())
+
+
+def is_stray(exc: BaseException) -> bool:
+    """Whether this is a `CancelledError` that nobody sent to this task: it came out of something awaited."""
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 class Dispatch:
@@ -115,10 +123,6 @@ class Dispatch:
         wanted = {kind: tuple(o for o in self._observers if kind in o.types) for kind in EVENT_TYPES}
         return {kind: observers for kind, observers in wanted.items() if observers}
 
-    def wants(self, *types: str) -> bool:
-        """Whether anybody listens to one of these event types."""
-        return any(kind in self.listeners for kind in types)
-
     def send(self, event: FlowEvent) -> None:
         """Show an event to those who listen to its type."""
         for impl in self.listeners.get(event.event_type, ()):
@@ -132,12 +136,15 @@ class Dispatch:
     def _failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
         impl.failures += 1
         log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
-        quarantined = hook == "on_event" and impl.failures >= QUARANTINE_AFTER
+        quarantined = hook != "resolve_route" and impl.failures >= QUARANTINE_AFTER
         if quarantined:
-            log.error("plugin %r raised %d times in a row: it gets no more events", impl.plugin, impl.failures)
+            log.error("plugin %r raised %d times in a row: %s skips it from now on", impl.plugin, impl.failures, hook)
             self._observers = tuple(o for o in self._observers if o is not impl)
+            self._handlers = tuple(h for h in self._handlers if h is not impl)
             self.listeners = self._by_type()
         others = [o for o in self.listeners.get("plugin_error", ()) if o is not impl]
+        if not others:
+            return
         extra = {"plugin": impl.plugin, "hook": hook, "failures": impl.failures, "quarantined": quarantined}
         event = FlowEvent("plugin_error", time.time(), flow_name, error=exc, extra=extra)
         for other in others:
@@ -155,10 +162,13 @@ class Dispatch:
         for impl in self._routers:
             try:
                 answer = await _decided(impl, request)
-            except Exception as exc:
+            except (Exception, asyncio.CancelledError) as exc:
+                if not (isinstance(exc, Exception) or is_stray(exc)):
+                    raise
                 self._failed(impl, "resolve_route", exc, request.flow_name)
                 exc.add_note(f"raised by the plugin {impl.plugin!r} in resolve_route")
                 raise
+            impl.failures = 0
             if answer is not None:
                 return impl.plugin, answer
         return None
@@ -170,7 +180,9 @@ class Dispatch:
                 answer = await _decided(impl, error)
                 if answer is not None and not isinstance(answer, Retry | Replace | Emit | Drop):
                     raise TypeError(f"on_error answers Retry, Replace, Emit, Drop or None, not {answer!r:.80}")
-            except Exception as exc:
+            except (Exception, asyncio.CancelledError) as exc:
+                if not (isinstance(exc, Exception) or is_stray(exc)):
+                    raise
                 self._failed(impl, "on_error", exc, flow_name)
             else:
                 impl.failures = 0
@@ -267,6 +279,9 @@ def _refuse_mistakes(plugin: Any, name: str) -> None:
             raise TypeError(f"plugin {name!r}: {hook} can't be a wrapper: write a plain `@hookimpl def {hook}`")
         if mark and hook not in ASYNC_HOOKS and inspect.iscoroutinefunction(function):
             raise TypeError(f"plugin {name!r}: {hook} is not async: write `def {hook}`, without `async`")
+    for hook, argument in _ARGUMENTS.items():
+        if marks[hook] and list(inspect.signature(getattr(plugin, hook)).parameters) != [argument]:
+            raise TypeError(f"plugin {name!r}: {hook} takes one argument: write `def {hook}(self, {argument})`")
     for stranger in _marked(plugin):
         if stranger not in HOOKS:
             raise TypeError(f"plugin {name!r}: there is no hook {stranger!r}: there are {', '.join(HOOKS)}")

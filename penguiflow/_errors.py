@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -82,22 +83,22 @@ class FlowError(Exception):
             "metadata": {key: _jsonable(value) for key, value in self.metadata.items()},
         }
 
+    def twin(self) -> FlowError:
+        """The same error once more, to be raised: each waiter's traceback is his own."""
+        twin = _rebuilt(type(self), self.message, dict(self.__dict__))
+        return twin.with_traceback(self.__traceback__)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {
-            "trace_id": self.trace_id,
-            "node_name": self.node_name,
-            "node_id": self.node_id,
-            "code": self.code,
-            "message": self.message,
-            "original_exc": _portable(self.original_exc),
-            "metadata": {key: _portable(value) for key, value in self.metadata.items()},
-        }
-        return (_rebuilt, (type(self), state))
+        state = {key: _portable(value) for key, value in self.__dict__.items() if key != "metadata"}
+        state["metadata"] = {key: _portable(value) for key, value in self.metadata.items()}
+        return (_rebuilt, (type(self), self.message, state))
 
 
-def _rebuilt(kind: type[FlowError], state: dict[str, Any]) -> FlowError:
+def _rebuilt(kind: type[FlowError], message: str, state: dict[str, Any]) -> FlowError:
     error = kind.__new__(kind)
-    FlowError.__init__(error, **state)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    error.__cause__ = error.original_exc
     return error
 
 
@@ -112,6 +113,8 @@ def _portable(value: Any) -> Any:
 
 
 def _jsonable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):

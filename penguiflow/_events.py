@@ -46,7 +46,7 @@ class FlowEvent:
         queue_depth_in: Messages of this trace that wait for the node.
         queue_depth_out: Messages of this trace that wait for the node's successors.
         trace_pending: Messages of this trace that wait anywhere.
-        trace_inflight: Node runs of this trace under way.
+        trace_inflight: Strands of this trace under way: each carries one message.
         outcome: On `trace_finish`: `completed`, `failed`, `cancelled` or `expired`.
         error: The exception, where there is one.
         extra: What only some types have (`seq`, `targets`, `delay_s`, ...).

@@ -86,7 +86,16 @@ async def surface(parcel: Parcel, value: Any) -> None:
     if way.channel is not None and not way.channel.offer(way.item, tag):
         await way.channel.put(way.item, tag)
     if way.output is not None:
-        parcel._trace.outputs.append(way.output)
+        _kept(parcel._trace, way.output)
+
+
+def _kept(trace: Trace, output: Output) -> None:
+    """Keep an output for the end; of those that somebody reads as they come, no more than a floe holds."""
+    if trace.spilled or (trace.iterated and len(trace.outputs) >= trace.run.queue_maxsize):
+        trace.outputs.clear()
+        trace.spilled = True
+    else:
+        trace.outputs.append(output)
 
 
 def surface_nowait(parcel: Parcel, value: Any) -> bool:
@@ -95,7 +104,7 @@ def surface_nowait(parcel: Parcel, value: Any) -> bool:
     if way.channel is not None and not way.channel.offer(way.item, parcel._station.name):
         return False
     if way.output is not None:
-        parcel._trace.outputs.append(way.output)
+        _kept(parcel._trace, way.output)
     return True
 
 

@@ -46,11 +46,13 @@ def push(parcel: Parcel, loops: bool = False) -> Parcel | asyncio.Future[bool] |
         raise asyncio.QueueFull(full_text(parcel))
     parcel._since = trace.run.loop.time()
     room = _room(trace, index)
+    outside = parcel._edge < 0 and trace.context is not None
+    variables = trace.context.copy() if outside and trace.context is not None else copy_context()
     if place == PARKS:
-        room.park(parcel, copy_context())
+        room.park(parcel, variables)
         return None
     accepted: asyncio.Future[bool] = trace.run.loop.create_future()
-    room.queue(parcel, copy_context(), accepted)
+    room.queue(parcel, variables, accepted)
     return accepted
 
 

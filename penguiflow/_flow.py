@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from penguiflow import _entry as entry
+from penguiflow._arrival import Arrival, admitted, admitted_now, caller_in, waited
 from penguiflow._channel import Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
 from penguiflow._explain import Explanation, explained
@@ -18,12 +19,12 @@ from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
 from penguiflow._lifecycle import cancel
 from penguiflow._lifetime import Lifetime
-from penguiflow._messages import Message, StreamChunk, new_chunk
+from penguiflow._messages import Message, StreamChunk, check_text, new_chunk
 from penguiflow._nested import Runtime
 from penguiflow._node import Node
 from penguiflow._plan import Plan
 from penguiflow._registry import ModelRegistry
-from penguiflow._results import future_of, taken
+from penguiflow._results import settled, taken
 from penguiflow._run import Run
 from penguiflow._station import Station
 from penguiflow._trace import ASK, START, STREAM, Trace
@@ -81,6 +82,7 @@ class PenguiFlow:
         if self._rookery is not None:
             self._rookery.drain_to(run.rookery)
         self._rookery = run.rookery
+        self._stopping = None
         self._life = Lifetime(self.plan, run)
 
     async def stop(self, drain_s: float | None = None) -> None:
@@ -97,7 +99,7 @@ class PenguiFlow:
         if self._life is None or self._life.run.loop.is_closed():
             self._life = None
             return
-        if entry.caller_in(self._require()) is not None:
+        if caller_in(self._require()) is not None:
             raise FlowStateError("a node can't stop the flow that it runs in: it would wait for itself")
         if self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(self._life, drain_s))
@@ -106,8 +108,9 @@ class PenguiFlow:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
-            if self._life is not None:
+            if self._life is not None and self._stopping is not None:
                 self._life.cancel_all()
+                await asyncio.wait([self._stopping])
             raise
 
     async def _stop(self, life: Lifetime, drain_s: float | None) -> None:
@@ -121,7 +124,8 @@ class PenguiFlow:
         try:
             await self._life.ready()  # type: ignore[union-attr]
         except BaseException:
-            self._life = None
+            life, self._life = self._life, None
+            await life.abort()  # type: ignore[union-attr]
             raise
         return self
 
@@ -144,11 +148,11 @@ class PenguiFlow:
             ValueError: several outputs came out, or the message's trace is live already.
         """
         run = self._require()
-        trace = entry.admitted(run, message, ASK, timeout_s) or await entry.waited(run, message, ASK, timeout_s)
-        finished = future_of(trace)
-        entry.started(trace, message, run.entries)
+        arrival = Arrival(run, message, timeout_s)
+        trace = admitted(run, arrival, ASK) or await waited(run, arrival, ASK)
+        entry.started(trace, arrival, run.entries)
         try:
-            await finished
+            await settled(trace)
         except asyncio.CancelledError:
             cancel(trace)
             raise
@@ -162,10 +166,10 @@ class PenguiFlow:
 
         async def opened() -> Trace:
             run = self._require()
-            trace = entry.admitted(run, message, STREAM, timeout_s)
-            trace = trace or await entry.waited(run, message, STREAM, timeout_s)
+            arrival = Arrival(run, message, timeout_s)
+            trace = admitted(run, arrival, STREAM) or await waited(run, arrival, STREAM)
             trace.reader = Channel(run.queue_maxsize)
-            entry.started(trace, message, run.entries)
+            entry.started(trace, arrival, run.entries)
             return trace
 
         return FlowStream(opened)
@@ -178,9 +182,10 @@ class PenguiFlow:
             ValueError: the message's trace is live already.
         """
         run = self._require()
-        trace = entry.admitted_now(run, message, START, timeout_s)
+        arrival = Arrival(run, message, timeout_s)
+        trace = admitted_now(run, arrival, START)
         trace.reader = Channel(run.queue_maxsize)
-        entry.started(trace, message, run.entries)
+        entry.started(trace, arrival, run.entries)
         return TraceHandle(trace)
 
     async def emit(self, message: Any, to: To = None) -> str:
@@ -221,6 +226,7 @@ class PenguiFlow:
         to: To = None,
     ) -> StreamChunk:
         """Put a chunk in `parent`'s trace: at the entries that admit one, else for its reader, or at Rookery."""
+        check_text(text)
         piece = new_chunk(stream_id or parent.trace_id, 0, text, done, meta)
         run = self._require()
         return await entry.chunk(run, parent, piece, seq, None if to is None else self._places(run, to))
@@ -239,6 +245,7 @@ class PenguiFlow:
         """
         if self._rookery is None:
             raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
+        self._require_loop()
         try:
             return await self._rookery.get(None if from_ is None else self.plan.names(from_))
         except ChannelClosed:
@@ -280,21 +287,26 @@ class PenguiFlow:
         return found
 
     def _live(self, trace_id: str) -> Trace | None:
+        self._require_loop()
         return None if self._life is None else self._life.run.traces.get(trace_id)
 
     def _places(self, run: Run, to: Any) -> tuple[Station, ...]:
         if to is None:
             return run.entries
         names = self.plan.names(to)
+        if not names:
+            raise ValueError("to= names no node: leave it out to enter at the flow's entries")
         return tuple(station for station in run.stations if station.name in names)
 
     def _require(self) -> Run:
         if self._life is None:
             raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
-        run = self._life.run
-        if run.loop is not asyncio.get_running_loop():
+        self._require_loop()
+        return self._life.run
+
+    def _require_loop(self) -> None:
+        if self._life is not None and asyncio._get_running_loop() is not self._life.run.loop:
             raise FlowStateError(f"flow {self.name!r} runs in another event loop: stop it there, or use one flow each")
-        return run
 
     def __repr__(self) -> str:
         return f"<PenguiFlow {self.name}: {len(self.plan.wiring.nodes)} nodes>"

@@ -6,6 +6,7 @@ once, each with a hint. Whatever a person sees of a graph is the same text each 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -214,8 +215,21 @@ def _forbidden_cycles(wiring: Wiring) -> Iterable[str]:
     ]
     for group in _groups(kept):
         if len(group) > 1 or group[0] in kept[group[0]]:
-            path = " -> ".join(repr(wiring.nodes[i].name) for i in [*group, group[0]])
+            path = " -> ".join(repr(wiring.nodes[i].name) for i in _round(group, kept))
             yield f"{path} is a cycle: allow it with Node(..., allow_cycle=True) on one of them, or allow_cycles=True"
+
+
+def _round(group: list[int], after: Sequence[Sequence[int]]) -> list[int]:
+    """A shortest way round from the group's first node back to it."""
+    start = group[0]
+    ways = [[start]]
+    for way in ways:
+        for target in after[way[-1]]:
+            if target == start:
+                return [*way, start]
+            if target in group and all(target not in other for other in ways):
+                ways.append([*way, target])
+    return [*group, start]
 
 
 def _mismatches(wiring: Wiring) -> Iterable[str]:
@@ -260,7 +274,8 @@ def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str = 
 def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -> GraphNode:
     node, role = wiring.nodes[place], wiring.nodes[place].role
     wants, gives = registry.models(node)
-    doc = (getattr(node.func, "__doc__", None) or "").strip().partition("\n")[0]
+    func = node.func.func if isinstance(node.func, functools.partial) else node.func
+    doc = (getattr(func, "__doc__", None) or "").strip().partition("\n")[0]
     return GraphNode(
         name=node.name,
         node_id=f"{path}/{node.name}",

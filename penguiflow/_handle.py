@@ -12,10 +12,10 @@ from typing import Any
 
 from penguiflow._channel import EMPTY, Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
-from penguiflow._lifecycle import cancel
+from penguiflow._lifecycle import cancel, log_unheard
 from penguiflow._messages import StreamChunk
-from penguiflow._results import failure, future_of, output, outputs
-from penguiflow._trace import CANCELLED, Trace, called_from
+from penguiflow._results import failure, output, outputs, settled
+from penguiflow._trace import CANCELLED, FAILED, Trace, called_from
 
 _ENTER = "enter the stream first: `async with flow.stream(x) as s`"
 
@@ -69,7 +69,8 @@ class TraceHandle:
     async def _finished(self) -> None:
         if not self._reading:
             self._ignore()
-        await future_of(self._trace)
+        self._trace.heard = True
+        await settled(self._trace)
         _raise_failure(self._trace)
 
     def _ignore(self) -> None:
@@ -79,11 +80,16 @@ class TraceHandle:
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._reading:
             raise FlowStateError("this handle is being read already: one reader gets everything, two would share it")
-        self._reading = True
+        self._reading = self._trace.iterated = self._trace.heard = True
         return _Reading(self._trace, self._ignore)
 
     def __del__(self) -> None:
-        if not self._reading and not self._trace.settled:
+        trace = self._trace
+        if trace.settled:
+            if trace.error is not None and not trace.heard and trace.outcome == FAILED:
+                log_unheard(trace)
+        elif not self._reading:
+            trace.forsaken = not trace.heard
             self._ignore()
 
     def __repr__(self) -> str:
@@ -161,7 +167,7 @@ class FlowStream:
         trace = self._entered()
         if not trace.settled:
             cancel(trace)
-            await future_of(trace)
+            await settled(trace)
 
     def __aiter__(self) -> FlowStream:
         self._entered()
@@ -190,7 +196,7 @@ async def cancelled(trace: Trace) -> bool:
     from_inside = called_from(trace)
     done = cancel(trace) or (trace.outcome == CANCELLED and not trace.settled)
     if not (trace.settled or from_inside):
-        await future_of(trace)
+        await settled(trace)
     return done
 
 
@@ -198,6 +204,6 @@ def _raise_failure(trace: Trace) -> None:
     error = failure(trace)
     if error is not None:
         try:
-            raise error.with_traceback(None)
+            raise error.twin()
         finally:
             del error, trace

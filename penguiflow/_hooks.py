@@ -82,6 +82,10 @@ class Retry:
 
     after_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.after_s, int | float) and self.after_s >= 0):
+            raise ValueError(f"Retry(after_s=...) is a number of seconds from 0 on, not {self.after_s!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Replace:

@@ -6,6 +6,7 @@ predecessors, then of arrival; their `meta` is merged in that order, later wins.
 
 from __future__ import annotations
 
+from contextvars import Context as Variables
 from typing import Any
 
 from penguiflow._lifecycle import deliver_error, fail, rest, starvation
@@ -33,7 +34,9 @@ def gather(parcel: Parcel) -> Parcel | None:
     bucket.items.append(parcel)
     if len(bucket.items) < station.join.k:
         if bucket.timer is None and station.join.timeout_s is not None:
-            bucket.timer = trace.run.loop.call_later(station.join.timeout_s, _give_up, trace, station.index, bucket)
+            bucket.timer = trace.run.loop.call_later(
+                station.join.timeout_s, _give_up, trace, station.index, bucket, context=Variables()
+            )
         return None
     if bucket.timer is not None:
         bucket.timer.cancel()

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context as Variables
 
 from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
-from penguiflow._parcel import Output, Parcel
+from penguiflow._parcel import Output, Parcel, enveloped
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
-from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, Trace
+from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, START, Trace
 
 log = logging.getLogger("penguiflow")
 
 GRACE_S = 0.1
+SPILL = 1024  # how many errors Rookery takes in beyond its size, where no node can wait for room there
 
 _USED_UP = {
     FlowErrorCode.DEADLINE_EXCEEDED: "the deadline passed",
@@ -36,14 +38,16 @@ def decide(trace: Trace, outcome: str, error: FlowError | None) -> bool:
         return False
     trace.outcome = outcome
     trace.error = error
-    if outcome == CANCELLED and trace.mode != CHILD:
+    if outcome == CANCELLED and trace.mode != CHILD and trace.run.dispatch.listeners:
+        announce(trace)
         trace_event("trace_cancel_start", trace)
     for child in tuple(trace.children or ()):
         decide(child, outcome, error)
     _empty(trace)
     _cancel_strands(trace)
     if trace.strands:
-        trace.grace = trace.run.loop.call_later(GRACE_S, settle, trace)
+        grace = GRACE_S * trace.height  # what is nested settles first
+        trace.grace = trace.run.loop.call_later(grace, settle, trace, context=Variables())
     else:
         settle(trace)
     return True
@@ -66,7 +70,7 @@ def _cancel_strands(trace: Trace) -> None:
             trace.run.loop.call_soon(_cancel_late, trace, strand)
         elif task is not None:
             if strand.parcel is None:  # it never ran: its `finally` won't either
-                trace.strands.discard(strand)
+                trace.strands.pop(strand, None)
             task.cancel()
 
 
@@ -77,7 +81,7 @@ def _cancel_late(trace: Trace, strand: Strand) -> None:
 
 def left(trace: Trace, strand: Strand) -> None:
     """A strand is out. The last one settles the trace."""
-    trace.strands.discard(strand)
+    trace.strands.pop(strand, None)
     if not trace.strands and not trace.settled:
         if trace.outcome is None and trace.error is None and trace.joins is None:
             trace.outcome = COMPLETED
@@ -138,10 +142,9 @@ def settle(trace: Trace) -> None:
     if trace.settled:
         return
     trace.settled = True
-    if trace.timer is not None:
-        trace.timer.cancel()
-    if trace.grace is not None:
-        trace.grace.cancel()
+    for timer in (trace.timer, trace.grace):
+        if timer is not None:
+            timer.cancel()
     if trace.children:
         for child in tuple(trace.children):
             settle(child)
@@ -149,7 +152,7 @@ def settle(trace: Trace) -> None:
         _abandon(trace, strand)
     if trace.mode == CHILD:
         if trace.parent is not None and trace.parent.children is not None:
-            trace.parent.children.discard(trace)
+            trace.parent.children.pop(trace, None)
     else:
         _unregister(trace)
     _wake(trace)
@@ -175,8 +178,10 @@ def _unregister(trace: Trace) -> None:
         if trace.outcome == CANCELLED:
             trace_event("trace_cancel_finish", trace)
         trace_event("trace_finish", trace)
-    if trace.mode == EMIT and trace.outcome in (CANCELLED, EXPIRED):
+    if trace.outcome in (CANCELLED, EXPIRED) and trace.mode in (EMIT, START):
         _deliver_ending(trace)
+    if trace.forsaken and trace.error is not None and trace.outcome != CANCELLED and not trace.answered:
+        log_unheard(trace)
     if trace.slot:
         trace.slot = False
         free_slot(run)
@@ -196,14 +201,22 @@ def free_slot(run: Run) -> None:
 
 
 def _deliver_ending(trace: Trace) -> None:
-    """An emitted trace was cut short: who waits at Rookery learns of it as far as the flow was told to say so."""
+    """A trace was cut short: who reads it gets its answer, if it has one, or learns of it if the flow was told to
+    say so.
+    """
     run = trace.run
+    if trace.mode == START:
+        if trace.answered and trace.reader is not None:
+            output = trace.outputs[0]
+            message = enveloped(trace, output.payload, None, output.headers, output.meta)
+            trace.reader.force(message if trace.wants_message else output.payload)
+        return
     if trace.answered:
-        run.rookery.force(trace.outputs[0].payload)
+        run.rookery.force(trace.outputs[0].payload, None if trace.error is None else trace.error.node_name)
     elif run.emit_errors and trace.error is not None:
-        run.rookery.force(trace.error)
-    elif trace.outcome == CANCELLED and not any(t.mode == EMIT for t in run.traces.values()):
-        run.rookery.fail(TraceCancelled(trace.id))
+        deliver_error(trace, trace.error)
+    elif not any(t.mode == EMIT for t in run.traces.values()):
+        run.rookery.fail(trace.error or TraceCancelled(trace.id))
 
 
 def _wake(trace: Trace) -> None:
@@ -213,7 +226,8 @@ def _wake(trace: Trace) -> None:
             waiter.set_result(None)
     if trace.reader is not None:
         trace.reader.close()
-    trace.rooms = trace.joins = trace.context = trace.root_task = trace.parent = trace.caller = trace.unbegun = None
+    trace.rooms = trace.joins = trace.context = trace.unbegun = None
+    trace.timer = trace.grace = trace.parent = trace.top = trace.caller = None
     trace.busy.clear()
     if trace.mode == EMIT:
         trace.error = None  # nobody asks for it any more, and its traceback holds the trace
@@ -229,6 +243,8 @@ def expire(trace: Trace, code: FlowErrorCode, parcel: Parcel | None = None) -> F
 
     `parcel` is what was under way, or about to be; by default what the trace's first strand carries.
     """
+    if parcel is None or parcel._trace is not trace:
+        parcel = next((strand.parcel for strand in trace.strands if strand.parcel is not None), parcel)
     station = None if parcel is None else parcel._station
     error = FlowError(
         trace_id=trace.id,
@@ -247,8 +263,6 @@ def expire(trace: Trace, code: FlowErrorCode, parcel: Parcel | None = None) -> F
 
 
 def _answer(trace: Trace, parcel: Parcel | None, text: str) -> None:
-    if parcel is None or parcel._trace is not trace:
-        parcel = next((strand.parcel for strand in trace.strands if strand.parcel is not None), None)
     headers, meta = (trace.headers, None) if parcel is None else (parcel._headers, parcel._meta)
     trace.outputs = [Output(FinalAnswer(text=text), None, headers, meta)]
     trace.answered = True
@@ -284,8 +298,15 @@ def fail(trace: Trace, error: FlowError) -> None:
 
 def deliver_error(trace: Trace, error: FlowError) -> None:
     """Give an emitted trace's error to Rookery, if the flow was told to, where no strand can wait for room there."""
-    if trace.mode == EMIT and trace.run.emit_errors:
-        trace.run.rookery.force(error, error.node_name)
+    run = trace.run
+    if trace.mode == EMIT and run.emit_errors and not run.rookery.spill(error, error.node_name, SPILL):
+        log.error("trace %s failed, and Rookery is full: %s", trace.id, error.message, exc_info=error.original_exc)
+
+
+def log_unheard(trace: Trace) -> None:
+    """A started trace failed, and nobody holds its handle any more to learn of it."""
+    if trace.error is not None:
+        log.error("trace %s failed: %s", trace.id, trace.error.message, exc_info=trace.error.original_exc)
 
 
 def log_failure(trace: Trace, error: FlowError) -> None:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from penguiflow._errors import FlowStateError
 from penguiflow._floes import OVERFLOW
 from penguiflow._lifecycle import GRACE_S, cancel, rest
-from penguiflow._nested import nested_run
+from penguiflow._nested import enter_resources
 from penguiflow._observe import flow_event
 from penguiflow._plan import Plan
 from penguiflow._run import Run
@@ -31,6 +31,7 @@ class Lifetime:
         self.epoch: float = time.time() - run.loop.time()
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._hurries: list[asyncio.TimerHandle] = []
         subflows = [station for station in run.stations if station.subflow is not None]
         if plan.resources is not None or subflows:
             run.ready = asyncio.Event()
@@ -42,7 +43,7 @@ class Lifetime:
         assert run.ready is not None
         async with AsyncExitStack() as stack:
             try:
-                await _enter(self.plan, run, stack)
+                await enter_resources(self.plan, run, stack)
             except BaseException as exc:
                 run.broken = exc
                 raise
@@ -69,6 +70,8 @@ class Lifetime:
         _turn_away(run)
         run.rookery.widen(OVERFLOW + len(run.traces))
         for trace in tuple(run.traces.values()):
+            if trace.reader is not None:
+                trace.reader.widen(OVERFLOW)
             if not trace.strands:
                 rest(trace)
         try:
@@ -95,6 +98,8 @@ class Lifetime:
             run.idle.append(idle.set)
             await idle.wait()
         await self._strays()
+        for timer in self._hurries:
+            timer.cancel()
         flow_event("flow_stop", run, self.epoch)
         run.rookery.close()
         await self._closed()
@@ -102,7 +107,19 @@ class Lifetime:
     def hurry(self, drain_s: float | None) -> None:
         """Give a stop that is under way no more than `drain_s` from now on."""
         if drain_s is not None:
-            self.run.loop.call_later(drain_s, self.cancel_all)
+            self._hurries.append(self.run.loop.call_later(drain_s, self.cancel_all))
+
+    async def abort(self) -> None:
+        """Give up before the flow was ready: close what has been opened."""
+        self.run.draining = True
+        self.cancel_all()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+            if not keeper.cancelled():
+                keeper.exception()  # it has been raised already
+        flow_event("flow_stop", self.run, self.epoch)
 
     def cancel_all(self) -> None:
         """Cancel every trace that is still live."""
@@ -124,14 +141,6 @@ class Lifetime:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper
-
-
-async def _enter(plan: Plan, run: Run, stack: AsyncExitStack) -> None:
-    if plan.resources is not None:
-        run.resources = await stack.enter_async_context(plan.resources())
-    for station in run.stations:
-        if station.subflow is not None:
-            await _enter(station.subflow.flow.plan, nested_run(run, station), stack)
 
 
 def _turn_away(run: Run) -> None:

@@ -121,9 +121,17 @@ class StreamChunk(BaseModel):
 _CHUNK_FIELDS = set(StreamChunk.model_fields)  # shared: it is complete, so nothing can be added to it
 
 
-def new_chunk(stream_id: str, seq: int, text: str, done: bool, meta: dict[str, Any] | None) -> StreamChunk:
-    """A `StreamChunk` whose text alone is checked, since it alone comes from outside."""
+def check_text(text: object) -> None:
+    """Refuse what isn't text.
+
+    Raises:
+        TypeError: it isn't.
+    """
     if not isinstance(text, str):
         raise TypeError(f"a chunk's text is a str, not {type(text).__name__} ({text!r:.80}): convert it first")
+
+
+def new_chunk(stream_id: str, seq: int, text: str, done: bool, meta: dict[str, Any] | None) -> StreamChunk:
+    """A `StreamChunk` of parts that are known to be right."""
     values = {"stream_id": stream_id, "seq": seq, "text": text, "done": done, "meta": {} if meta is None else meta}
     return built(StreamChunk, values, _CHUNK_FIELDS)

@@ -57,12 +57,12 @@ class FinalAnswer(BaseModel):
     citations: list[str] = Field(default_factory=list)
 
 
-def after_run(memory: WM) -> WM:
-    """A copy of `memory` with one more hop: its giver may go on using the one it holds."""
+def after_run(memory: WM, hops: int) -> WM:
+    """A copy of `memory` with the runtime's count of hops: its giver may go on using the one it holds."""
     if memory.__pydantic_extra__ is not None or memory.__pydantic_private__ is not None:
-        return memory.model_copy(update={"hops": memory.hops + 1})
+        return memory.model_copy(update={"hops": hops})
     values = memory.__dict__.copy()
-    values["hops"] += 1
+    values["hops"] = hops
     return built(type(memory), values, {"hops", *memory.__pydantic_fields_set__})
 
 

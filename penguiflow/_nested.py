@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import AsyncExitStack
 from typing import Any
 
-from penguiflow._errors import TraceCancelled
+from penguiflow._errors import FlowError, TraceCancelled
 from penguiflow._lifecycle import decide, pass_deadline
 from penguiflow._messages import Message
+from penguiflow._node import SubflowRole
 from penguiflow._parcel import Output, Parcel
-from penguiflow._plan import Plan
+from penguiflow._plan import Plan, opened
 from penguiflow._registry import ModelRegistry
+from penguiflow._results import settled
 from penguiflow._run import Run
 from penguiflow._station import Station
 from penguiflow._strands import begin, spawn
@@ -38,6 +41,8 @@ def planned(playbook: Any) -> tuple[Plan, ModelRegistry]:
             raise TypeError("a playbook factory is a plain function that returns a flow: write `def`, not `async def`")
     if isinstance(made, tuple) and len(made) == 2:
         made, registry = made
+    if registry is not None and not isinstance(registry, ModelRegistry):
+        raise TypeError(f"a playbook's registry is a ModelRegistry, not {registry!r:.80}")
     plan = getattr(made, "plan", None)
     if not isinstance(plan, Plan):
         raise TypeError(f"a playbook is a flow or a function that returns one, not {made!r:.80}")
@@ -86,6 +91,7 @@ async def run_nested(
         await finished
     except asyncio.CancelledError:
         decide(trace, CANCELLED, TraceCancelled(trace.id))
+        await settled(trace)  # what it cleans up ends before its caller goes on
         raise
     return _outputs(trace)
 
@@ -96,10 +102,11 @@ def _child(parcel: Parcel, run: Run, forwards: bool) -> Trace:
     for name in _INHERITED:
         setattr(trace, name, getattr(outer, name))
     trace.caller = parcel
+    trace.top = outer.owner
     trace.forwards = forwards
     if outer.children is None:
-        outer.children = set()
-    outer.children.add(trace)
+        outer.children = {}
+    outer.children[trace] = None
     return trace
 
 
@@ -117,6 +124,8 @@ def _outputs(trace: Trace) -> list[Output]:
     outputs, answered = trace.outputs, trace.answered
     error, trace.error = trace.error, None
     del trace
+    delivered = next((output.payload for output in outputs if isinstance(output.payload, FlowError)), None)
+    error = error or delivered  # an error that a plugin wants delivered is none of the caller's outputs
     if error is not None and not answered:
         try:
             raise error
@@ -127,14 +136,31 @@ def _outputs(trace: Trace) -> list[Output]:
 
 async def playbook(parcel: Parcel, flow: Any, message: Any, timeout: float | None) -> Any:
     """Run a playbook; see `Context.call_playbook`."""
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:
         raise ValueError(f"a playbook's timeout is a positive number of seconds, not {timeout!r}")
     plan, registry = planned(flow)
-    run = _playbook_run(parcel, plan, registry, lasting=plan.resources is None and hasattr(flow, "plan"))
-    if plan.resources is None:
+    opens = _opens_resources(plan)
+    run = _playbook_run(parcel, plan, registry, lasting=not opens and hasattr(flow, "plan"))
+    async with AsyncExitStack() as stack:
+        if opens:
+            await enter_resources(plan, run, stack)
         return _single(parcel, plan, await run_nested(parcel, run, message, timeout=timeout))
-    async with plan.resources() as run.resources:
-        return _single(parcel, plan, await run_nested(parcel, run, message, timeout=timeout))
+
+
+def _opens_resources(plan: Plan) -> bool:
+    subflows = [node.role.flow.plan for node in plan.wiring.nodes if isinstance(node.role, SubflowRole)]
+    return plan.resources is not None or any(_opens_resources(nested) for nested in subflows)
+
+
+async def enter_resources(plan: Plan, run: Run, stack: AsyncExitStack) -> None:
+    """Open the resources of a flow, and of the subflows in it."""
+    if plan.resources is not None:
+        run.resources = await stack.enter_async_context(opened(plan.resources))
+    for station in run.stations:
+        if station.subflow is not None:
+            nested = nested_run(run, station)
+            nested.resources = run.resources
+            await enter_resources(station.subflow.flow.plan, nested, stack)
 
 
 def _single(parcel: Parcel, plan: Plan, outputs: list[Output]) -> Any:

@@ -6,6 +6,7 @@ What makes a router, a join or a subflow special is its `role`, plain data that 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
@@ -126,7 +127,9 @@ class Node(Generic[P, R]):
         role: Role | None = None,
         shape: Shape | None = None,
     ) -> None:
-        self.name: str = _checked_name(getattr(func, "__name__", type(func).__name__) if name is None else name)
+        self.name: str = _checked_name(_named(func) if name is None else name)
+        if policy is not None and not isinstance(policy, NodePolicy):
+            raise TypeError(f"node {self.name!r}: policy= takes a NodePolicy(...), not {policy!r:.80}")
         self.func: Callable[P, R] = func
         self.policy: NodePolicy = policy or NodePolicy()
         self.allow_cycle: bool = allow_cycle
@@ -146,6 +149,13 @@ class Node(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Node {self.name}>"
+
+
+def _named(func: Any) -> str:
+    while isinstance(func, functools.partial):
+        func = func.func
+    name: str = getattr(func, "__name__", type(func).__name__)
+    return name
 
 
 def _checked_name(name: object) -> str:

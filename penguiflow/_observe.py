@@ -67,7 +67,7 @@ def node_event(
 def started(parcel: Parcel) -> None:
     """A node run begins: name it, and say so."""
     trace = parcel._trace
-    owner = trace.ledger.owner
+    owner = trace.owner
     owner.runs += 1
     parcel._id = f"{trace.id}.{owner.runs}"
     parcel._started = now = trace.run.loop.time()

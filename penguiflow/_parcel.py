@@ -42,6 +42,8 @@ def enveloped(
         "meta": {} if meta is None else meta,
         "budget": trace.budget,
     }
+    if raw is not None and (raw.__pydantic_extra__ or raw.__pydantic_private__):
+        return raw.model_copy(update=values)
     if raw is not None:
         values = dict(raw.__dict__) | values
         model = type(raw) if issubclass(type(raw), model) else model
@@ -54,6 +56,7 @@ class Parcel:
     __slots__ = (
         "_closed",
         "_edge",
+        "_emits",
         "_emitted",
         "_gathered",
         "_headers",
@@ -94,6 +97,7 @@ class Parcel:
         self.attempt: int = 0
         self._message: Message[Any] | None = None
         self._id: str | None = None  # the invocation's id, once an observer has seen it start
+        self._emits: int = 0  # how often it has emitted, chunks included
         self._emitted: bool = False  # whether the attempt under way has emitted
         self._stream_ids: dict[str, bool] | None = None  # streams written to: does the next chunk restart it?
         self._targets: tuple[tuple[Station, ...], bool] | None = None  # where a router sends it

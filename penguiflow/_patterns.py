@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -88,6 +89,8 @@ def predicate_router(name: str, predicate: Callable[[Any], Any], policy: Any = N
     """
     if not callable(predicate):
         raise TypeError(f"router {name!r}: the predicate is a function of the message, not {predicate!r:.80}")
+    if inspect.iscoroutinefunction(predicate):
+        raise TypeError(f"router {name!r}: the predicate is a plain function; what must wait goes into policy=")
     wants = parameter_annotation(predicate)
     shape = Shape(False, False, Message if wants is UNKNOWN else wants, UNKNOWN)
     return Node(_as_it_came, name, role=RouterRole(predicate, _policy(name, policy)), shape=shape)

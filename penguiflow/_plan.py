@@ -21,6 +21,18 @@ from penguiflow._station import Station
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
 
+def opened(resources: Resources) -> AbstractAsyncContextManager[Any]:
+    """The context manager that a `resources=` factory makes.
+
+    Raises:
+        TypeError: it makes something else.
+    """
+    made = resources()
+    if not (hasattr(made, "__aenter__") and hasattr(made, "__aexit__")):
+        raise TypeError(f"resources= takes a function that returns an async context manager, not {made!r:.80}")
+    return made
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """A flow at rest."""

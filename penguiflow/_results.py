@@ -14,16 +14,20 @@ from penguiflow._parcel import Output, enveloped
 from penguiflow._trace import COMPLETED, Trace
 
 
-def future_of(trace: Trace) -> asyncio.Future[None]:
-    """A future that is done when the trace has settled."""
-    finished: asyncio.Future[None] = trace.run.loop.create_future()
+async def settled(trace: Trace) -> None:
+    """Wait until a trace has settled."""
     if trace.settled:
-        finished.set_result(None)
-    elif trace.waiters is None:
-        trace.waiters = [finished]
-    else:
-        trace.waiters.append(finished)
-    return finished
+        return
+    finished: asyncio.Future[None] = trace.run.loop.create_future()
+    if trace.waiters is None:
+        trace.waiters = []
+    trace.waiters.append(finished)
+    try:
+        await finished
+    except asyncio.CancelledError:
+        if trace.waiters is not None:
+            trace.waiters.remove(finished)
+        raise
 
 
 def failure(trace: Trace) -> FlowError | None:
@@ -35,6 +39,7 @@ def failure(trace: Trace) -> FlowError | None:
 
 def outputs(trace: Trace) -> list[Any]:
     """Everything that left the trace at Rookery, in order."""
+    _refuse_spilled(trace)
     return [_given(trace, output) for output in trace.outputs]
 
 
@@ -45,6 +50,7 @@ def output(trace: Trace) -> Any:
         ValueError: there were several.
         FlowError: it is an error, which a plugin wanted delivered.
     """
+    _refuse_spilled(trace)
     if len(trace.outputs) > 1:
         raise ValueError(
             f"the trace left {len(trace.outputs)} outputs, and one was asked for: "
@@ -55,6 +61,11 @@ def output(trace: Trace) -> Any:
     if isinstance(trace.outputs[0].payload, FlowError):
         raise trace.outputs[0].payload
     return outputs(trace)[0]
+
+
+def _refuse_spilled(trace: Trace) -> None:
+    if trace.spilled:
+        raise ValueError("the outputs were given to who iterates over the handle, and are too many to be kept as well")
 
 
 def _given(trace: Trace, found: Output) -> Any:

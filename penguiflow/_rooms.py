@@ -32,6 +32,10 @@ class Waiting(NamedTuple):
     variables: Variables
     accepted: asyncio.Future[bool]
 
+    def wanted(self) -> bool:
+        """Whether it shall still get in: what a join has gathered belongs to others than its emitter, too."""
+        return self.parcel._gathered or not self.accepted.done()
+
 
 class Room:
     """What waits for one node of one trace, in order of arrival; and per floe, who waits to get in."""
@@ -56,9 +60,10 @@ class Room:
         queue = self.queues.get(edge)
         while queue:
             entry = queue.popleft()
-            if not entry.accepted.done():
+            if entry.wanted():
                 self.park(entry.parcel, entry.variables)
-                entry.accepted.set_result(True)
+                if not entry.accepted.done():
+                    entry.accepted.set_result(True)
                 break
         return parcel, variables
 
@@ -69,22 +74,19 @@ class Room:
     def queued(self, edge: int) -> bool:
         """Whether anybody lines up for this floe."""
         queue = self.queues.get(edge)
-        while queue and queue[0].accepted.done():
+        while queue and not queue[0].wanted():
             queue.popleft()
         return bool(queue)
 
-    def clear(self) -> int:
-        """Throw away what waits, and send home who lines up; returns how many messages that were."""
-        count = len(self.items)
+    def clear(self) -> None:
+        """Throw away what waits, and send home who lines up."""
         self.items.clear()
         self.counts.clear()
         for queue in self.queues.values():
             for entry in queue:
                 if not entry.accepted.done():
                     entry.accepted.set_result(False)
-                    count += 1
         self.queues.clear()
-        return count
 
 
 class Bucket:

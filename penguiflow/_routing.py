@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Set
 from typing import Any
 
+from penguiflow._dispatch import is_stray
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import named
 from penguiflow._hooks import RoutingRequest
@@ -35,7 +36,9 @@ async def route(parcel: Parcel) -> Any:
         if error.code == FlowErrorCode.ROUTING or error.trace_id == parcel._trace.id:
             raise
         raise _failed(parcel, error) from error
-    except Exception as exc:
+    except (Exception, asyncio.CancelledError) as exc:
+        if not (isinstance(exc, Exception) or is_stray(exc)):
+            raise
         raise _failed(parcel, exc) from exc
     parcel._targets = (targets, leaves)
     if parcel._trace.run.dispatch.listeners:

@@ -101,6 +101,11 @@ def _parameters(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter,
             f"node {name!r} takes one message and, if it likes, a context, but {label} takes {found}: "
             f"write `async def {label}(message)` or `async def {label}(message, ctx)`"
         )
+    if places[0].name in ("self", "cls"):
+        raise TypeError(
+            f"node {name!r}: {label} is a method of no object yet, and its {places[0].name} would be the message: "
+            f"make the node of the bound method, as in Node(thing.{label})"
+        )
     return places[0], len(required) == 2 or (len(places) > 1 and places[1].name == "ctx")
 
 

@@ -6,7 +6,7 @@ Rules: everything that the signature, the policy and the graph decide is decided
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Union
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -157,12 +157,13 @@ def _caller(node: Node[..., Any], bind: Call, quick: type | None) -> Call:
 
 def _binder(station: Station, wants: Any) -> Call:
     checks = station.policy.validate in ("both", "in")
-    parts = members(wants)
-    if len(parts) == 1 and is_message(parts[0]):
-        return _message_binder(station, parts[0], adapter(payload_of(parts[0])) if checks else None)
-    validator = adapter(wants) if checks else None
-    if wants in (UNKNOWN, Any, object) or any(is_message(part) for part in parts):
-        return lambda parcel: parcel._payload if parcel._raw is None else parcel.message
+    parts = [part for part in members(wants) if part is not type(None)]
+    if parts and all(is_message(part) for part in parts):
+        return _message_binder(station, parts, checks)
+    bare = [part for part in parts if not is_message(part)]
+    validator = adapter(Union[tuple(bare)] if len(bare) < len(parts) else wants) if checks else None  # noqa: UP007
+    if wants in (UNKNOWN, Any, object) or len(bare) < len(parts):
+        return lambda parcel: _as_it_came(parcel, station, validator, wants)
     if validator is None:
         return lambda parcel: parcel._payload
 
@@ -173,13 +174,26 @@ def _binder(station: Station, wants: Any) -> Call:
     return bind
 
 
-def _message_binder(station: Station, model: type[Message[Any]], validator: TypeAdapter[Any] | None) -> Call:
+def _as_it_came(parcel: Any, station: Station, validator: TypeAdapter[Any] | None, wants: Any) -> Any:
+    """What the node before returned: its message, or its payload, checked if the annotation has a say in it."""
+    if parcel._raw is not None:
+        return parcel.message
+    if validator is not None:
+        parcel._payload = _validated(parcel, validator, station, wants)
+    return parcel._payload
+
+
+def _message_binder(station: Station, models: list[type[Message[Any]]], checks: bool) -> Call:
+    inner = tuple(payload_of(model) for model in models)
+    validator = adapter(Union[inner]) if checks and UNKNOWN not in inner else None  # noqa: UP007
+    model = models[0] if len(models) == 1 else Message
     own_fields = len(model.model_fields) > len(Message.model_fields)
 
     def bind(parcel: Any) -> Any:
         if validator is not None:
-            parcel._payload = _validated(parcel, validator, station, payload_of(model))
-        if parcel._message is None:
+            parcel._payload = _validated(parcel, validator, station, Union[inner])  # noqa: UP007
+        message = parcel._message
+        if message is None or message.payload is not parcel._payload or not isinstance(message, model):
             parcel._enveloped(model)
         if own_fields and not isinstance(parcel._message, model):
             parcel._message = _completed(parcel, station, model)

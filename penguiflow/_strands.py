@@ -13,12 +13,13 @@ from contextvars import copy_context
 from typing import Any
 
 from penguiflow._attempts import Surfaced, run_node
+from penguiflow._control import controls, judged
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import routes, surface
 from penguiflow._floes import deliver, push, release
-from penguiflow._lifecycle import cancel, decide, expire, fail, left
+from penguiflow._lifecycle import cancel, decide, deliver_error, expire, fail, left, log_failure
 from penguiflow._messages import Message, StreamChunk
-from penguiflow._models import WM, after_run, exhausted
+from penguiflow._models import WM
 from penguiflow._observe import announce, closed, started
 from penguiflow._parcel import Output, Parcel
 from penguiflow._rooms import Strand
@@ -26,7 +27,6 @@ from penguiflow._run import Run
 from penguiflow._station import Station, checked
 from penguiflow._trace import CHILD, FAILED, Trace, current_trace
 
-_USED_UP = {"hops": FlowErrorCode.HOP_BUDGET_EXHAUSTED, "tokens": FlowErrorCode.TOKEN_BUDGET_EXHAUSTED}
 _TURN = 255
 _SPECIAL = (Message, StreamChunk, Surfaced, type(None))  # outputs that don't simply go to the next node
 
@@ -35,27 +35,28 @@ def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
     """Run a parcel, whose lane is taken, in a strand of its own."""
     trace = parcel._trace
     strand = Strand()
-    trace.strands.add(strand)
+    trace.strands[strand] = None
     strand.task = trace.run.loop.create_task(_carried(trace, strand, parcel), context=variables)
 
 
 def begin(trace: Trace, parcels: Sequence[Parcel]) -> None:
     """Start a trace: its parcels take their places at once, and its root strand sets them going."""
     strand = Strand()
-    trace.strands.add(strand)
+    trace.strands[strand] = None
     trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
     if trace.run.dispatch.listeners and trace.mode != CHILD:
         trace.context = copy_context()
     task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
-    strand.task = trace.root_task = task
+    strand.task = task
 
 
 def join_in(parcel: Parcel) -> None:
     """Run a parcel that came from outside, whose lane is taken: not before the trace has begun."""
-    if parcel._trace.unbegun is None:
-        spawn(parcel)
+    trace = parcel._trace
+    if trace.unbegun is None:
+        spawn(parcel, None if trace.context is None else trace.context.copy())
     else:
-        parcel._trace.unbegun.append(parcel)
+        trace.unbegun.append(parcel)
 
 
 def _begun(trace: Trace, parcels: list[Parcel]) -> Parcel | None:
@@ -74,7 +75,9 @@ async def _opened(trace: Trace) -> bool:
     if root.ready is not None:
         await root.ready.wait()
     if root.broken is not None:
-        fail(trace, _broken(trace, root.broken))
+        error = _broken(trace, root.broken)
+        fail(trace, error)
+        deliver_error(trace, error)
     return root.broken is None
 
 
@@ -99,8 +102,13 @@ async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: S
         cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
         raise
     except BaseException as exc:
-        decide(trace, FAILED, _unexpected(trace, exc))
-        raise
+        error = _unexpected(trace, exc)
+        if trace.outcome is None:
+            log_failure(trace, error)
+            deliver_error(trace, error)
+        decide(trace, FAILED, error)
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
+            raise
     finally:
         left(trace, strand)
 
@@ -167,11 +175,11 @@ async def _quick(run: Run, station: Station, parcel: Parcel) -> Any:
 def _ran_out(trace: Trace, parcel: Parcel) -> bool:
     station, ledger = parcel._station, trace.ledger
     if station.controller and isinstance(parcel._payload, WM):
-        trace.controlled = True
+        controls(trace)
     code = ledger.overdrawn()
     if code is not None:
         ledger.hops -= 1
-        expire(ledger.owner, code, parcel)
+        expire(trace.owner, code, parcel)
     now = trace.run.loop.time()
     if trace.deadline is not None and now >= trace.deadline:
         expire(_timed_out(trace, now), FlowErrorCode.DEADLINE_EXCEEDED, parcel)
@@ -198,7 +206,7 @@ async def _failed(trace: Trace, parcel: Parcel, error: FlowError) -> None:
 async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
     station = parcel._station
     if station.controller and not isinstance(value, Surfaced):
-        value = _judged(trace, parcel, value)
+        value = judged(trace, parcel, value)
     if trace.outcome is not None:
         return None
     if value is None:
@@ -208,7 +216,7 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
         await surface(parcel, value.error)
         release(trace, station)
         return None
-    targets, leaves = parcel._targets if parcel._targets is not None else routes(station, value)
+    targets, leaves = parcel._targets or routes(station, value)
     if leaves:
         await surface(parcel, value)
     if targets == (station,) and not trace.waiting_for(station.index):
@@ -230,10 +238,10 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
 
 def _again(trace: Trace, parcel: Parcel, memory: WM) -> Parcel | None:
     """The next round of a loop, which keeps its lane."""
-    judged = _judged(trace, parcel, memory)
-    if judged is None:
+    fresh = judged(trace, parcel, memory)
+    if fresh is None:
         return None
-    again: Parcel = parcel.successor(parcel._station, judged)
+    again: Parcel = parcel.successor(parcel._station, fresh)
     return again
 
 
@@ -246,17 +254,3 @@ def _overflow(trace: Trace, parcel: Parcel, exc: asyncio.QueueFull) -> FlowError
         message=str(exc),
         original_exc=exc,
     )
-
-
-def _judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
-    """What a controller returned, its memory's hops written; `None` if its own budget is used up."""
-    payload = value.payload if isinstance(value, Message) else value
-    if not isinstance(payload, WM):
-        return value
-    trace.controlled = True
-    memory = after_run(payload)
-    spent = exhausted(memory)
-    if spent is not None:
-        expire(trace, _USED_UP[spent], parcel)
-        return None
-    return value.model_copy(update={"payload": memory}) if isinstance(value, Message) else memory

@@ -32,7 +32,7 @@ def format_sse_event(chunk: StreamChunk, *, event_name: str | None = None, retry
     name = event_name if event_name is not None else ("done" if chunk.done else "chunk")
     if "\n" in name or "\r" in name:
         raise ValueError(f"an event's name stands in one line, and {name!r} has a line break")
-    if retry_ms is not None and retry_ms < 0:
+    if retry_ms is not None and (isinstance(retry_ms, bool) or not isinstance(retry_ms, int) or retry_ms < 0):
         raise ValueError(f"retry_ms is a number of milliseconds from 0 on, not {retry_ms!r}")
     fields = [f"event: {name}", f"id: {_one_line(chunk.stream_id)}:{chunk.seq}"]
     fields += [] if retry_ms is None else [f"retry: {retry_ms}"]

@@ -27,10 +27,9 @@ COMPLETED, FAILED, CANCELLED, EXPIRED = "completed", "failed", "cancelled", "exp
 class Ledger:
     """What a trace has used up, with its branches, loops and subflows."""
 
-    __slots__ = ("budget", "cost", "hops", "owner", "tokens")
+    __slots__ = ("budget", "cost", "hops", "tokens")
 
-    def __init__(self, owner: Trace, budget: Budget | None) -> None:
-        self.owner: Trace = owner
+    def __init__(self, budget: Budget | None) -> None:
         self.budget: Budget | None = budget
         self.hops: int = 0
         self.tokens: int = 0
@@ -67,11 +66,14 @@ class Trace:
         "deadline_s",
         "epoch",
         "error",
+        "forsaken",
         "forwards",
         "grace",
         "headers",
+        "heard",
         "held",
         "id",
+        "iterated",
         "joins",
         "ledger",
         "limited",
@@ -81,15 +83,16 @@ class Trace:
         "parent",
         "reader",
         "rooms",
-        "root_task",
         "run",
         "runs",
         "settled",
         "slot",
+        "spilled",
         "started",
         "strands",
         "streams",
         "timer",
+        "top",
         "ts",
         "unbegun",
         "waiters",
@@ -109,12 +112,17 @@ class Trace:
         self.slot: bool = False
         self.announced: bool = False
         self.limited: bool = False  # whether a deadline or a budget must be looked at
-        self.strands: set[Strand] = set()
+        self.strands: dict[Strand, None] = {}  # in the order they began
         self.busy: dict[int, int] = {}
         self.rooms: dict[int, Room] | None = None
         self.joins: dict[int, Bucket] | None = None
-        self.children: set[Trace] | None = None
+        self.children: dict[Trace, None] | None = None
         self.outputs: list[Output] = []
+        self.top: Trace | None = None  # of a nested run: the trace that it is part of
+        self.iterated: bool = False  # whether somebody reads its outputs as they come
+        self.spilled: bool = False  # whether there were too many of them to be kept as well
+        self.heard: bool = False  # whether somebody has asked for its end
+        self.forsaken: bool = False  # whether nobody can any more
         self.answered: bool = False  # whether a controller that ran out has left an answer
         self.controlled: bool = False  # whether a controller loop runs in it
         self.reader: Channel | None = None
@@ -124,7 +132,6 @@ class Trace:
         self.deadline: float | None = None  # in the loop's time
         self.timer: asyncio.TimerHandle | None = None
         self.grace: asyncio.TimerHandle | None = None
-        self.root_task: asyncio.Task[None] | None = None
         self.context: Variables | None = None
         self.started: float = 0.0
         self.epoch: float = 0.0
@@ -139,9 +146,14 @@ class Trace:
         self.ledger: Ledger
 
     @property
-    def live(self) -> bool:
-        """Whether it goes on."""
-        return self.outcome is None
+    def owner(self) -> Trace:
+        """The trace itself or, of a nested run, the one that it is part of."""
+        return self.top or self
+
+    @property
+    def height(self) -> int:
+        """How many levels of nested runs are in it, itself included."""
+        return 1 + max((child.height for child in self.children or ()), default=0)
 
     def inside(self, limit: asyncio.Semaphore) -> bool:
         """Whether a trace that waits for this one occupies a place under the limit."""

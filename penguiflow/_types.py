@@ -66,11 +66,14 @@ def payloads(annotation: Any) -> tuple[Any, ...]:
 
 def admits(annotation: Any, cls: type) -> bool:
     """Whether a value of class `cls` is, as it stands, what the annotation asks for."""
-    for part in payloads(annotation):
-        plain = typing.get_origin(part) or part
-        if part in _ANYTHING or (isinstance(plain, type) and issubclass(cls, plain)):
-            return True
-    return False
+    return any(part in _ANYTHING or _within(cls, typing.get_origin(part) or part) for part in payloads(annotation))
+
+
+def _within(cls: type, other: Any) -> bool:
+    try:
+        return isinstance(other, type) and issubclass(cls, other)
+    except TypeError:  # a TypedDict, or a protocol that can't be asked
+        return False
 
 
 def admits_chunk(annotation: Any) -> bool:
@@ -86,6 +89,8 @@ def only_chunks(annotation: Any) -> bool:
 
 def disjoint(given: Any, wanted: Any) -> bool:
     """Whether no value of `given` can ever pass as `wanted`."""
+    if _opaque(wanted):
+        return False
     sources = [part for part in payloads(given) if part is not type(None) and part is not None]
     targets = payloads(wanted)
     return bool(sources) and all(_apart(source, target) for source in sources for target in targets)
@@ -93,7 +98,7 @@ def disjoint(given: Any, wanted: Any) -> bool:
 
 def _apart(source: Any, target: Any) -> bool:
     source, target = typing.get_origin(source) or source, typing.get_origin(target) or target
-    if not (isinstance(source, type) and isinstance(target, type)):
+    if not (isinstance(source, type) and isinstance(target, type)) or _structural(source) or _structural(target):
         return False
     if issubclass(source, target) or issubclass(target, source):
         return False
@@ -102,6 +107,21 @@ def _apart(source: Any, target: Any) -> bool:
     if target not in _FAMILY or not (_is_record(source) or source in _FAMILY):
         return False
     return (_FAMILY.get(source), _FAMILY[target]) not in _LENIENT
+
+
+def _structural(cls: type) -> bool:
+    return typing.is_typeddict(cls) or getattr(cls, "_is_protocol", False)
+
+
+def _opaque(annotation: Any) -> bool:
+    """Whether an annotation has validators of its own, which may accept anything."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        functions = [m for m in args[1:] if hasattr(m, "__get_pydantic_core_schema__") or hasattr(m, "func")]
+        return bool(functions) or _opaque(args[0])
+    if origin is Union or origin is types.UnionType:
+        return any(_opaque(arg) for arg in args)
+    return is_message(annotation) and _opaque(payload_of(annotation))
 
 
 def _is_record(cls: type) -> bool:
@@ -122,11 +142,18 @@ def spelled(annotation: Any) -> str:
     """The annotation as its author would write it, for messages and diagrams; empty if unknown."""
     if annotation is UNKNOWN:
         return ""
-    if isinstance(annotation, type) and not typing.get_args(annotation):
+    if annotation is type(None) or annotation is None:
+        return "None"
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return spelled(args[0])
+    if origin is Union or origin is types.UnionType:
+        return " | ".join(spelled(part) or "Any" for part in args)
+    if origin is not None and origin is not typing.Literal and args:
+        name = getattr(origin, "__name__", str(origin))
+        return f"{name}[{', '.join('...' if arg is ... else spelled(arg) or 'Any' for arg in args)}]"
+    if isinstance(annotation, type):
         return annotation.__name__
-    parts = members(annotation)
-    if len(parts) > 1:
-        return " | ".join(spelled(part) or "Any" for part in parts)
     return str(annotation).replace("typing.", "")
 
 

@@ -291,7 +291,6 @@ async def test_stop_finishes_what_its_drain_allows_and_cancels_the_rest(drain_s,
     assert " ".join(str(handle.outcome) for handle in handles) == ended
     outcomes = {e.trace_id: e.outcome for e in seen.of("trace_finish")}
     assert (len(outcomes), outcomes[emitted]) == (4, handles[0].outcome)
-    seen.assert_lawful()
     with pytest.raises(TraceCancelled) if after < 5 else nullcontext():
         assert await asked == 5.0
 
@@ -304,7 +303,10 @@ async def test_stop_finishes_the_accepted_and_releases_who_waits_to_enter_or_to_
     accepted = flow.start(1.0)
     refused = [asyncio.create_task(waiting) for waiting in (flow.ask(1.0), flow.emit(1.0), flow.fetch())]
     await quiet()
-    await flow.stop()
+    stopping = asyncio.create_task(flow.stop())
+    await quiet()
+    assert [task.done() for task in refused] == [True, True, False]
+    await stopping
     assert await accepted.result() == 1.0
     assert all(isinstance(task.exception(), FlowStateError) for task in refused)
     assert len(seen.of("trace_start")) == 1
@@ -321,7 +323,7 @@ async def test_stop_ends_what_only_waits_for_a_join(caplog):
     await flow.stop()
     assert clock() == pytest.approx(1003)
     assert [e.outcome for e in seen.of("trace_finish")] == ["failed", "failed"]
-    assert [r.message for r in caplog.records if "got 1 of 2" in r.message and r.levelname == "ERROR"] != []
+    assert caplog.text.count("got 1 of 2") == 2
 
 
 @in_time

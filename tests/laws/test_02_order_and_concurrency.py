@@ -4,6 +4,7 @@ import asyncio
 import functools
 import itertools
 import random
+from typing import Any
 
 import pytest
 
@@ -361,8 +362,7 @@ async def test_a_chain_that_never_suspends_lets_others_have_their_turn(shape):
 
     async def others():
         nonlocal turns
-        while True:
-            await asyncio.sleep(0)
+        while await asyncio.sleep(0, True):
             turns += 1
 
     @node(allow_cycle=True)
@@ -371,7 +371,7 @@ async def test_a_chain_that_never_suspends_lets_others_have_their_turn(shape):
 
     chain = [node(name=f"n{i}")(same.func) for i in range(1024)]
     edges = [a.to(b) for a, b in itertools.pairwise(chain)]
-    graphs = {"loop": [step.to(step)], "chain": edges, "subflow": [subflow("s", create(*edges))]}
+    graphs: dict[str, list[Any]] = {"loop": [step.to(step)], "chain": edges, "subflow": [subflow("s", create(*edges))]}
     async with create(*graphs[shape]) as flow:
         ticking = asyncio.create_task(others())
         await flow.ask(1024)

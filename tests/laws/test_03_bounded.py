@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from typing import Any
 
 import pytest
 
@@ -223,7 +224,7 @@ async def test_a_reader_that_is_behind_makes_the_node_that_writes_wait(reader, n
 
     top = {"plain": tell, "subflow": subflow("sub", create(tell)), "playbook": caller}[nested]
     async with create(top, queue_maxsize=3) as flow:
-        stream = {"stream": flow.stream, "handle": flow.start, "stream_flow": functools.partial(stream_flow, flow)}
+        stream: Any = {"stream": flow.stream, "handle": flow.start, "stream_flow": functools.partial(stream_flow, flow)}
         source = stream[reader]("x")
         if reader == "stream":
             await source.__aenter__()

@@ -200,6 +200,27 @@ async def test_a_nested_call_re_enters_a_limit_that_another_run_of_its_trace_hol
 
 
 @in_time
+async def test_a_limit_over_all_traces_holds_within_one_of_them_too():
+    running: list[int] = []
+
+    @node(max_concurrency=1, per_trace_concurrency=3)
+    async def work(i: int):
+        running.append(i)
+        assert len(running) == 1
+        await asyncio.sleep(1)
+        running.remove(i)
+        return i
+
+    @node
+    async def fan(n: int):
+        for i in range(n):
+            yield i
+
+    async with create(fan.to(work)) as flow:
+        assert await flow.start(6).results() == list(range(6))
+
+
+@in_time
 async def test_re_entered_limits_hold_again_once_the_call_is_over():
     running: list[int] = []
 

@@ -229,7 +229,7 @@ async def test_cancelling_one_trace_at_a_limit_passes_the_place_on():
         handles = [flow.start(float(i)) for i in (10, 11, 12)]
         asked = asyncio.create_task(flow.ask(13.0))
         await quiet()
-        assert await asyncio.gather(handles[0].cancel(), handles[1].cancel()) == [True, True]
+        assert all(await asyncio.gather(handles[0].cancel(), handles[1].cancel()))
         assert await handles[2].result() == 12.0
         assert await asked == 13.0
         assert clock() == pytest.approx(1025)
@@ -291,3 +291,45 @@ async def test_a_waiting_emit_into_a_cancelled_trace_is_released(who):
             await waiting
         error = caught.value if who == "outside" else caught.value.original_exc or caught.value
         assert isinstance(error, TraceCancelled)
+
+
+@in_time
+async def test_a_reader_gets_no_chunk_of_a_node_that_swallowed_its_cancellation():
+    read: list[str] = []
+
+    @node
+    async def deaf(x, ctx: Context):
+        await ctx.emit_chunk("before")
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await ctx.emit_chunk("after")
+
+    async with create(deaf) as flow:
+        message = Message(payload="x")
+        with pytest.raises(TraceCancelled):
+            async with flow.stream(message) as stream:
+                async for chunk in stream:
+                    read.append(chunk.text)
+                    cancelling = asyncio.create_task(flow.cancel(message.trace_id))
+        assert await cancelling
+    assert read == ["before"]
+
+
+@in_time
+async def test_stopping_cancels_once_more_what_swallowed_its_cancellation():
+    swallowed: list[int] = []
+
+    @node
+    async def deaf(x):
+        for i in range(2):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(i)
+
+    async with create(deaf) as flow:
+        handle = flow.start("x")
+        await quiet()
+        assert await handle.cancel()
+        assert swallowed == [0]
+    assert swallowed == [0, 1]

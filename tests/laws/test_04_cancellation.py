@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ class Undecided:
 
 FULL = {"queue_maxsize": 1}
 NESTED = subflow("outer", create(subflow("inner", create(pours.to(stuck), queue_maxsize=1))))
-SCENES = {
+SCENES: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "running": ([stuck], {}),
     "back-off": ([backs_off], {}),
     "emit": ([pours.to(stuck)], FULL),
@@ -217,7 +218,7 @@ async def test_everybody_who_cancels_a_live_trace_is_told_when_it_has_settled():
         handle = flow.start("x")
         await quiet()
         begun = clock()
-        assert await asyncio.gather(handle.cancel(), flow.cancel(handle.trace_id)) == [True, True]
+        assert all(await asyncio.gather(handle.cancel(), flow.cancel(handle.trace_id)))
         assert clock() - begun == pytest.approx(0.05)
         assert handle.outcome == "cancelled"
 
@@ -317,7 +318,8 @@ async def test_a_node_that_swallows_every_cancellation_holds_nobody_up(where, ca
 @pytest.mark.parametrize("depth", ["node", "subflow", "playbook", "deep", "task"])
 @in_time
 async def test_a_node_may_cancel_its_own_trace(depth):
-    seen, told, after = Recorder(), [], []
+    seen, told = Recorder(), []
+    after: list[str] = []
 
     @node
     async def suicidal(x, ctx: Context):

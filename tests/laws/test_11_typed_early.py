@@ -190,10 +190,12 @@ def test_joins_routers_and_subflows_are_checked_where_their_types_are_known():
 
 def test_a_controllers_memory_and_answer_are_its_own_business():
     @node(allow_cycle=True)
-    async def think(memory: WM) -> WM | FinalAnswer: ...
+    async def think(memory: WM) -> WM | FinalAnswer:
+        return memory
 
     @node(allow_cycle=True)
-    async def plan(memory: WM) -> WM | Query: ...
+    async def plan(memory: WM) -> WM | Query:
+        return memory
 
     create(think.to(think, taker(Topic)))
     (problem,) = problems(plan.to(plan, taker(Topic)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ async def test_a_nodes_variables_reach_no_other_branch_and_no_nested_flow_reache
 
 @pytest.mark.parametrize("limit", [{"max_concurrency": 1}, {"per_trace_concurrency": 1}], ids=str)
 @virtual_time
-async def test_what_waits_for_a_place_keeps_its_own_variables(limit: dict[str, int]):
+async def test_what_waits_for_a_place_keeps_its_own_variables(limit: dict[str, Any]):
     async def busy(x: str, ctx: Context) -> str:
         await asyncio.sleep(1)
         before = who.get()

@@ -261,7 +261,7 @@ async def test_a_reader_that_walks_away_leaves_nothing(way: str):
         else:
             chunks = stream_flow(flow, load)
             await anext(chunks)
-            await chunks.aclose()
+            await chunks.aclose()  # type: ignore[attr-defined]
             del chunks
         del load
         await quiet()

@@ -1,0 +1,183 @@
+"""How messages are let in: what they bring, and a slot among the traces in flight.
+
+Rules: here alone the wall clock is read, once for each message. A trace that a node of the same flow waits for runs
+on its root's slot, so that no limit can make a flow wait for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from contextlib import suppress
+from contextvars import Context as Variables
+from typing import Any
+
+from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
+from penguiflow._lifecycle import free_slot, pass_deadline
+from penguiflow._messages import Message, new_trace_id
+from penguiflow._run import Run
+from penguiflow._trace import EMIT, START, Ledger, Trace, current_trace
+
+
+class Arrival:
+    """A message at the door.
+
+    Attributes:
+        message: What was given: a payload or a `Message`.
+        enveloped: Whether it is a `Message`.
+        now: When it came, in the loop's time.
+        wall: When it came, in epoch seconds.
+        limit: When its trace expires, in the loop's time; `None` if never.
+    """
+
+    __slots__ = ("enveloped", "limit", "message", "now", "wall")
+
+    def __init__(self, run: Run, message: Any, timeout_s: float | None = None) -> None:
+        self.message: Any = message
+        self.enveloped: bool = isinstance(message, Message)
+        self.now: float = run.loop.time()
+        self.wall: float = time.time()
+        self.limit: float | None = None
+        if timeout_s is not None:
+            if not timeout_s >= 0:
+                raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s!r}")
+            self.limit = None if timeout_s == math.inf else self.now + timeout_s
+        if self.enveloped and message.deadline_s is not None:
+            deadline = self.now + message.deadline_s - self.wall
+            self.limit = deadline if self.limit is None else min(self.limit, deadline)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it names."""
+        return self.message.trace_id if self.enveloped else None
+
+    def live(self, run: Run) -> Trace | None:
+        """The trace that it would join."""
+        return run.traces.get(self.message.trace_id) if self.enveloped else None
+
+
+def caller_in(run: Run) -> Trace | None:
+    """The trace that calls from inside a node of this run, directly or through other flows."""
+    trace = scope = current_trace.get()
+    while trace is not None:
+        if trace.run.root is run and trace.outcome is None:
+            return scope
+        trace = trace.parent
+    return None
+
+
+def _live_caller() -> Trace | None:
+    """The trace whose node calls, perhaps of another flow: it waits for the new one."""
+    caller = current_trace.get()
+    return caller if caller is not None and caller.outcome is None else None
+
+
+def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
+    """A trace for this message; `None` if every slot is taken.
+
+    Raises:
+        FlowStateError: the flow is stopping.
+        ValueError: the message's trace is live already.
+    """
+    caller = caller_in(run)
+    _refuse(run, arrival, caller)
+    if caller is not None and mode not in (EMIT, START):
+        return _opened(run, arrival, mode, caller)
+    bound = run.max_traces if caller is None else 2 * run.max_traces
+    if run.used >= bound or (run.queue and caller is None):
+        return None
+    run.used += 1
+    return _opened(run, arrival, mode)
+
+
+def admitted_now(run: Run, arrival: Arrival, mode: str) -> Trace:
+    """`admitted` for those who won't wait.
+
+    Raises:
+        asyncio.QueueFull: every slot is taken.
+    """
+    trace = admitted(run, arrival, mode)
+    if trace is None:
+        raise asyncio.QueueFull(
+            f"{run.max_traces} traces are in flight (max_traces): wait for one, or use `await emit` or `await ask`"
+        )
+    return trace
+
+
+async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
+    """`admitted`, waiting for a slot until the message's deadline.
+
+    Raises:
+        FlowError: `DEADLINE_EXCEEDED` before there was a slot.
+        asyncio.QueueFull: a node of this flow emits more traces than there will ever be slots for.
+    """
+    if caller_in(run) is not None:
+        raise asyncio.QueueFull(
+            f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
+        )
+    slot: asyncio.Future[None] = run.loop.create_future()
+    run.queue.append(slot)
+    try:
+        async with asyncio.timeout_at(arrival.limit):
+            await slot
+    except TimeoutError:
+        _give_back(run, slot)
+        raise FlowError(
+            trace_id=arrival.trace_id,
+            code=FlowErrorCode.DEADLINE_EXCEEDED,
+            message=f"the deadline passed while all {run.max_traces} places for traces were taken (max_traces)",
+        ) from None
+    except asyncio.CancelledError:
+        _give_back(run, slot)
+        raise
+    try:
+        _refuse(run, arrival, None)
+    except BaseException:
+        _give_back(run, slot)
+        raise
+    return _opened(run, arrival, mode)
+
+
+def _give_back(run: Run, slot: asyncio.Future[None]) -> None:
+    """Whoever waited for a slot went away, perhaps with the slot in hand."""
+    if slot.cancelled() or not slot.done():
+        slot.cancel()
+        with suppress(ValueError):
+            run.queue.remove(slot)
+    elif slot.exception() is None:
+        free_slot(run)
+
+
+def _refuse(run: Run, arrival: Arrival, caller: Trace | None) -> None:
+    if run.draining and caller is None:
+        raise FlowStateError(f"flow {run.name!r} is stopping and takes no more messages: call run() after stop()")
+    if arrival.live(run) is not None:
+        raise ValueError(
+            f"trace {arrival.trace_id!r} is live already: `emit` joins a live trace; a new one needs an id of its own, "
+            "as a bare payload gets it; inside a node, `ctx.call_playbook` stays in the trace"
+        )
+
+
+def _opened(run: Run, arrival: Arrival, mode: str, caller: Trace | None = None) -> Trace:
+    """Register the trace; without a caller in this run, a slot has been taken for it."""
+    parent = caller if caller is not None or mode == EMIT else _live_caller()
+    message = arrival.message
+    trace = Trace(run, mode, message.trace_id if arrival.enveloped else new_trace_id(), parent)
+    trace.slot = caller is None
+    trace.ts = arrival.wall
+    if arrival.enveloped:
+        trace.wants_message = True
+        trace.headers = message.headers
+        trace.budget = message.budget
+        trace.ts = message.ts
+    trace.ledger = Ledger(trace.budget)
+    trace.started = arrival.now
+    trace.epoch = arrival.wall - arrival.now
+    run.traces[trace.id] = trace
+    if arrival.limit is not None:
+        trace.deadline = arrival.limit
+        trace.deadline_s = trace.epoch + arrival.limit
+        trace.timer = run.loop.call_at(arrival.limit, pass_deadline, trace, context=Variables())
+    trace.limited = trace.budget is not None or arrival.limit is not None
+    return trace

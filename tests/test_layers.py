@@ -1,0 +1,193 @@
+"""The shape of the code: imports point one way, modules and functions stay small, private modules stay private."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KERNEL = ROOT / "penguiflow"
+
+# From the lowest layer to the highest. A module imports from those above it in this list, and from no other.
+LAYERS = {
+    "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
+    "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_graph"),
+    "traces, hooks": ("_hooks", "_dispatch", "_rooms", "_run", "_trace"),
+    "node: in its place, its messages": ("_station", "_parcel", "_observe", "_results", "_explain", "_lifecycle"),
+    "context: where messages go": ("_handle", "_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),
+    "routing": ("_routing",),
+    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_lifetime"),
+    "flow": ("_flow", "_create"),
+    "helpers": ("_patterns", "_streaming"),
+    "surface": ("__init__",),
+}
+ORDER = [module for modules in LAYERS.values() for module in modules]
+
+# Imports that point up, for types alone.
+FOR_TYPES = {
+    ("_rooms", "_parcel"),
+    ("_run", "_parcel"),
+    ("_run", "_station"),
+    ("_run", "_trace"),
+    ("_trace", "_parcel"),
+}
+
+# Private modules whose public names have tests of their own.
+TESTED_ALONE = {"_types", "_channel"}
+
+MAX_LINES = 300
+PATHS = sorted(KERNEL.rglob("*.py"))
+
+
+@lru_cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def kernel_imports(root: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    """The kernel modules that a piece of code imports."""
+    for found in ast.walk(root):
+        if isinstance(found, ast.ImportFrom) and found.level:
+            yield "a relative import", found
+        elif isinstance(found, ast.ImportFrom) and found.module == "penguiflow":
+            yield from ((alias.name if alias.name.startswith("_") else "__init__", found) for alias in found.names)
+        elif isinstance(found, ast.ImportFrom) and (found.module or "").startswith("penguiflow."):
+            yield (found.module or "").split(".")[1], found
+        elif isinstance(found, ast.Import):
+            names = [alias.name for alias in found.names if alias.name.split(".")[0] == "penguiflow"]
+            yield from ((name.split(".")[1] if "." in name else "__init__", found) for name in names)
+
+
+def for_types(root: ast.AST) -> set[ast.stmt]:
+    """The statements that only a type checker runs."""
+    blocks = [n for n in ast.walk(root) if isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING")]
+    return {statement for block in blocks for part in block.body for statement in [part, *_statements(part)]}
+
+
+def _statements(root: ast.AST) -> list[ast.stmt]:
+    return [found for found in ast.walk(root) if isinstance(found, ast.stmt)]
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [found for found in ast.walk(tree(path)) if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How long a function is, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return 1 if not body else (body[-1].end_lineno or 0) - function.lineno + 1 - _doc_lines(function)
+
+
+def _doc_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    if not ast.get_docstring(function):
+        return 0
+    return (function.body[0].end_lineno or 0) - function.body[0].lineno + 1
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def test_every_module_has_a_layer():
+    assert sorted(path.relative_to(KERNEL).with_suffix("").as_posix() for path in PATHS) == sorted(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_point_one_way(module: str):
+    code = tree(KERNEL / f"{module}.py")
+    typing_only = for_types(code)
+    below = set(ORDER[: ORDER.index(module)])
+    up = [found for found, statement in kernel_imports(code) if found not in below and statement not in typing_only]
+    assert up == [], f"{module} imports what stands above it"
+
+
+def test_only_the_listed_imports_point_up_for_types():
+    found = {
+        (path.stem, module)
+        for path in PATHS
+        for module, statement in kernel_imports(tree(path))
+        if statement in for_types(tree(path))
+    }
+    assert found == FOR_TYPES
+    assert len(FOR_TYPES) <= 5
+
+
+def test_nothing_is_imported_inside_a_function():
+    inside = [
+        f"{path.name}:{found.lineno}"
+        for path in PATHS
+        for function in functions(path)
+        for found in ast.walk(function)
+        if isinstance(found, ast.Import | ast.ImportFrom)
+    ]
+    assert inside == []
+
+
+def test_the_kernel_imports_only_what_it_declares():
+    allowed = set(sys.stdlib_module_names) | {"penguiflow", "pydantic", "pluggy", "pydantic_settings"}
+    foreign = set()
+    for path in PATHS:
+        typing_only = for_types(tree(path))
+        for found in ast.walk(tree(path)):
+            names = []
+            if isinstance(found, ast.Import):
+                names = [alias.name for alias in found.names]
+            elif isinstance(found, ast.ImportFrom) and not found.level:
+                names = [found.module or ""]
+            if found not in typing_only:
+                foreign |= {f"{path.name}: {name}" for name in names if name.split(".")[0] not in allowed}
+    assert foreign == set()
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_no_module_is_longer_than_300_lines(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_median_function_has_less_than_ten_lines():
+    assert statistics.median(body_lines(function) for path in PATHS for function in functions(path)) < 10
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_module_says_what_it_is_for(path: Path):
+    assert len((ast.get_docstring(tree(path)) or "").split()) >= 5
+
+
+# --- privacy --------------------------------------------------------------------------------------
+
+
+def outsiders() -> list[Path]:
+    folders = ("tests", "examples", "benchmarks", "plugins", "penguiflow-otel", "penguiflow-mlflow", "penguiflow-viz")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def private_modules(path: Path) -> set[str]:
+    return {module for module, _ in kernel_imports(tree(path)) if module.startswith("_") and module != "__init__"}
+
+
+def test_outsiders_use_the_surface_only():
+    used = {path.relative_to(ROOT).as_posix(): private_modules(path) for path in outsiders()}
+    allowed = {name: TESTED_ALONE if name.startswith("tests/") else set() for name in used}
+    assert {name: modules - allowed[name] for name, modules in used.items() if modules - allowed[name]} == {}
+
+
+def test_outsiders_touch_no_private_attribute_of_ours():
+    """An attribute with one leading underscore, on anything but `self` and `cls`."""
+    touched = []
+    for path in outsiders():
+        for found in ast.walk(tree(path)):
+            if isinstance(found, ast.Attribute) and re.fullmatch(r"_[a-z]\w*", found.attr):
+                if not (isinstance(found.value, ast.Name) and found.value.id in ("self", "cls")):
+                    touched.append(f"{path.relative_to(ROOT)}:{found.lineno} {ast.unparse(found)}")
+    known = [line for line in touched if "sys._" in line or "typing._" in line]
+    assert sorted(set(touched) - set(known)) == []

@@ -1,0 +1,270 @@
+"""`resources=`: opened with the flow, closed after it, by one task; whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from penguiflow import Context, FlowError, Node, PenguiFlow, create, node, subflow
+from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
+
+
+class Database:
+    """A resource that says what happens to it."""
+
+    def __init__(self, slow: float = 0.0, enter: Exception | None = None, leave: Exception | None = None) -> None:
+        self.slow, self.enter, self.leave = slow, enter, leave
+        self.log: list[str] = []
+        self.tasks: list[Any] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        self.tasks.append(asyncio.current_task())
+        self.log.append("enter")
+        number = self.log.count("enter")
+        await asyncio.sleep(self.slow)
+        if self.enter is not None:
+            raise self.enter
+        try:
+            async with asyncio.timeout(1e6):  # a cancel scope must be left by the task that entered it
+                yield f"connection {number}"
+        finally:
+            self.tasks.append(asyncio.current_task())
+            self.log.append("leave")
+            if self.leave is not None:
+                raise self.leave
+
+
+@node
+async def reads(x: int, ctx: Context) -> str:
+    await asyncio.sleep(x)
+    return f"{ctx.resources} for {x}"
+
+
+def flow_with(database: Database, first: Node = reads, **options: Any) -> PenguiFlow:
+    return create(first, resources=database.open, **options)
+
+
+@virtual_time
+async def test_a_nodes_context_has_what_the_factory_gave():
+    database = Database()
+    async with flow_with(database) as flow:
+        assert database.log == ["enter"]
+        answers = await asyncio.gather(*map(flow.ask, (1, 2)))
+        assert answers == ["connection 1 for 1", "connection 1 for 2"]
+        assert database.log == ["enter"]
+    assert database.log == ["enter", "leave"]
+
+
+@virtual_time
+async def test_one_task_enters_and_leaves_whoever_stops_the_flow():
+    database = Database()
+    flow = flow_with(database)
+    flow.run()
+    assert await flow.ask(0) == "connection 1 for 0"
+    await asyncio.gather(asyncio.create_task(flow.stop()), flow.stop())
+    entered, left = database.tasks
+    assert entered is left
+
+
+@virtual_time
+async def test_resources_close_after_the_last_trace_and_only_then():
+    database = Database()
+    async with flow_with(database) as flow:
+        handle = flow.start(50)
+        await quiet()
+        stopping = asyncio.ensure_future(flow.stop())
+        await asyncio.sleep(10)
+        assert database.log == ["enter"]
+        assert await handle.result() == "connection 1 for 50"
+        await stopping
+        assert database.log == ["enter", "leave"]
+
+
+@virtual_time
+async def test_messages_wait_until_the_resources_are_open():
+    database = Database(slow=5)
+    flow = flow_with(database)
+    flow.run()
+    assert await flow.ask(0) == "connection 1 for 0"
+    assert clock() == pytest.approx(1005)
+    await flow.stop()
+
+
+@virtual_time
+async def test_a_deadline_and_a_cancel_reach_a_message_that_waits_for_resources():
+    recorder = Recorder()
+    flow = flow_with(Database(slow=100), on_event=recorder)
+    flow.run()
+    with pytest.raises(FlowError) as caught:
+        await flow.ask(0, timeout_s=3)
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert clock() == pytest.approx(1003)
+    handle = flow.start(0)
+    await quiet()
+    assert await handle.cancel()
+    assert clock() < 1004
+    await flow.stop(drain_s=0)
+    assert recorder.runs() == []
+    recorder.assert_lawful()
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_an_error_on_enter_is_raised_by_the_block_and_the_flow_may_run_again():
+    database = Database(enter=ConnectionError("no database"))
+    flow = flow_with(database)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="no database"):
+            async with flow:
+                raise AssertionError("the block is not entered")
+        assert not flow.running
+    assert database.log == ["enter", "enter"]
+    database.enter = None
+    async with flow:
+        assert await flow.ask(0) == "connection 3 for 0"
+
+
+@virtual_time
+async def test_an_error_on_enter_fails_the_messages_of_a_flow_that_was_run():
+    flow = flow_with(Database(slow=1, enter=ConnectionError("no database")))
+    flow.run()
+    for _ in range(2):
+        with pytest.raises(FlowError, match="resources could not be opened: ConnectionError: no database") as caught:
+            await flow.ask(0)
+        assert isinstance(caught.value.original_exc, ConnectionError)
+    with pytest.raises(ConnectionError):
+        await flow.stop()
+    assert not flow.running
+
+
+@virtual_time
+async def test_an_error_on_exit_is_raised_by_the_block_after_all_is_done():
+    database = Database(leave=OSError("disk full"))
+    flow = flow_with(database)
+    with pytest.raises(OSError, match="disk full"):
+        async with flow:
+            assert await flow.ask(0) == "connection 1 for 0"
+    assert not flow.running
+    database.leave = None
+    async with flow:
+        assert await flow.ask(0) == "connection 2 for 0"
+
+
+@virtual_time
+async def test_leaving_the_block_with_an_error_closes_the_resources_and_raises_it():
+    database = Database()
+    with pytest.raises(KeyError, match="mine"):
+        async with flow_with(database) as flow:
+            flow.start(1000)
+            await quiet()
+            raise KeyError("mine")
+    assert database.log == ["enter", "leave"]
+    assert clock() < 1010
+
+
+@virtual_time
+async def test_cancelling_who_enters_the_block_closes_what_was_opened():
+    database = Database(slow=50)
+    flow = flow_with(database)
+
+    async def use() -> None:
+        async with flow:
+            await flow.ask(0)
+
+    task = asyncio.ensure_future(use())
+    await quiet()
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(100)
+    assert task.cancelled()
+    assert not flow.running
+    assert database.log in (["enter"], ["enter", "leave"])
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    database.slow = 0
+    async with flow:
+        assert "connection" in await flow.ask(0)
+
+
+# --- nested flows ---------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_a_subflows_resources_are_opened_with_the_outer_flow_and_are_its_own():
+    inner, outer = Database(), Database()
+    nested = create(reads, resources=inner.open, name="nested")
+
+    async def shows(text: str, ctx: Context) -> str:
+        return f"{text}, {ctx.resources}"
+
+    sub = subflow("sub", nested)
+    async with create(sub.to(Node(shows)), resources=lambda: named(outer, "outer")) as flow:
+        assert (inner.log, outer.log) == (["enter"], ["enter"])
+        for _ in range(2):
+            assert await flow.ask(0) == "connection 1 for 0, outer"
+    assert (inner.log, outer.log) == (["enter", "leave"], ["enter", "leave"])
+    assert inner.tasks[0] is inner.tasks[1]
+
+
+@asynccontextmanager
+async def named(database: Database, name: str) -> AsyncIterator[str]:
+    async with database.open():
+        yield name
+
+
+@virtual_time
+async def test_a_nested_flow_without_resources_has_its_parents():
+    async def calls(x: int, ctx: Context) -> Any:
+        return await ctx.call_playbook(create(reads), x)
+
+    for first in (subflow("sub", create(reads)), Node(calls)):
+        async with flow_with(Database(), first) as flow:
+            assert await flow.ask(0) == "connection 1 for 0"
+
+
+@virtual_time
+async def test_a_playbooks_resources_live_as_long_as_its_call():
+    database = Database()
+    playbook = create(reads, resources=database.open)
+
+    async def calls(x: int, ctx: Context) -> Any:
+        return await ctx.call_playbook(playbook, x), ctx.resources
+
+    async with flow_with(Database(), Node(calls)) as flow:
+        answers = await asyncio.gather(*(flow.ask(x) for x in (3, 1, 2)))
+        assert database.log.count("enter") == database.log.count("leave") == 3
+    own = [f"connection {number} for {x}" for number, x in ((1, 3), (2, 1), (3, 2))]
+    assert answers == [(text, "connection 1") for text in own]
+
+
+@virtual_time
+async def test_an_error_of_a_playbooks_resources_fails_the_node_that_called_it():
+    playbook = flow_with(Database(enter=ConnectionError("no database")))
+
+    async def calls(x: int, ctx: Context) -> Any:
+        return await ctx.call_playbook(playbook, x)
+
+    async with create(Node(calls)) as flow:
+        with pytest.raises(FlowError, match="ConnectionError: no database"):
+            await flow.ask(0)
+
+
+# --- again ----------------------------------------------------------------------------------------
+
+
+def test_every_run_opens_its_own_in_another_loop_too():
+    database = Database()
+    flow = flow_with(database)
+
+    async def main() -> str:
+        async with flow:
+            return str(await flow.ask(0))
+
+    assert [asyncio.run(main()), asyncio.run(main())] == ["connection 1 for 0", "connection 2 for 0"]
+    assert database.log == ["enter", "leave"] * 2
