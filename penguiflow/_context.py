@@ -176,6 +176,10 @@ class Context(Parcel):
     def spend(self, *, tokens: int = 0, cost: float = 0.0) -> None:
         """Report what this run used up, once. It counts against the budget of the whole trace.
 
+        Args:
+            tokens: How many tokens.
+            cost: How much money, in the currency of the budget.
+
         Raises:
             FlowError: the budget is used up; the trace has ended.
             ValueError: a negative amount.

@@ -8,9 +8,9 @@ from typing import Any
 from penguiflow._dispatch import Dispatch
 from penguiflow._events import FlowEvent
 from penguiflow._flow import PenguiFlow
-from penguiflow._graph import wire
 from penguiflow._node import Adjacency, Node
 from penguiflow._plan import Plan, Resources
+from penguiflow._wiring import wire
 
 DEFAULT_QUEUE_MAXSIZE = 64
 DEFAULT_MAX_TRACES = 1024

@@ -138,7 +138,9 @@ class Dispatch:
         log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
         quarantined = hook != "resolve_route" and impl.failures >= QUARANTINE_AFTER
         if quarantined:
-            log.error("plugin %r raised %d times in a row: %s skips it from now on", impl.plugin, impl.failures, hook)
+            text = "it gets no more events" if hook == "on_event" else "it is no longer asked"
+            where = "" if hook == "on_event" else f" in {hook}"
+            log.error("plugin %r raised%s %d times in a row: %s", impl.plugin, where, impl.failures, text)
             self._observers = tuple(o for o in self._observers if o is not impl)
             self._handlers = tuple(h for h in self._handlers if h is not impl)
             self.listeners = self._by_type()

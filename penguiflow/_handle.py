@@ -12,8 +12,9 @@ from typing import Any
 
 from penguiflow._channel import EMPTY, Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
-from penguiflow._lifecycle import cancel, log_unheard
+from penguiflow._lifecycle import cancel
 from penguiflow._messages import StreamChunk
+from penguiflow._reports import log_unheard
 from penguiflow._results import failure, output, outputs, settled
 from penguiflow._trace import CANCELLED, FAILED, Trace, called_from
 

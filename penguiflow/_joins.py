@@ -9,8 +9,9 @@ from __future__ import annotations
 from contextvars import Context as Variables
 from typing import Any
 
-from penguiflow._lifecycle import deliver_error, fail, rest, starvation
+from penguiflow._lifecycle import fail, rest, starvation
 from penguiflow._parcel import Parcel
+from penguiflow._reports import deliver_error
 from penguiflow._rooms import Bucket
 from penguiflow._trace import Trace
 

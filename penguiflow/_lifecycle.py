@@ -14,7 +14,8 @@ from contextvars import Context as Variables
 from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
-from penguiflow._parcel import Output, Parcel, enveloped
+from penguiflow._parcel import Output, Parcel
+from penguiflow._reports import deliver_ending, deliver_error, log_failure, log_unheard
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
 from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, START, Trace
@@ -22,7 +23,6 @@ from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED
 log = logging.getLogger("penguiflow")
 
 GRACE_S = 0.1
-SPILL = 1024  # how many errors Rookery takes in beyond its size, where no node can wait for room there
 
 _USED_UP = {
     FlowErrorCode.DEADLINE_EXCEEDED: "the deadline passed",
@@ -179,7 +179,7 @@ def _unregister(trace: Trace) -> None:
             trace_event("trace_cancel_finish", trace)
         trace_event("trace_finish", trace)
     if trace.outcome in (CANCELLED, EXPIRED) and trace.mode in (EMIT, START):
-        _deliver_ending(trace)
+        deliver_ending(trace)
     if trace.forsaken and trace.error is not None and trace.outcome != CANCELLED and not trace.answered:
         log_unheard(trace)
     if trace.slot:
@@ -198,25 +198,6 @@ def free_slot(run: Run) -> None:
             waiter.set_result(None)
             return
     run.used -= 1
-
-
-def _deliver_ending(trace: Trace) -> None:
-    """A trace was cut short: who reads it gets its answer, if it has one, or learns of it if the flow was told to
-    say so.
-    """
-    run = trace.run
-    if trace.mode == START:
-        if trace.answered and trace.reader is not None:
-            output = trace.outputs[0]
-            message = enveloped(trace, output.payload, None, output.headers, output.meta)
-            trace.reader.force(message if trace.wants_message else output.payload)
-        return
-    if trace.answered:
-        run.rookery.force(trace.outputs[0].payload, None if trace.error is None else trace.error.node_name)
-    elif run.emit_errors and trace.error is not None:
-        deliver_error(trace, trace.error)
-    elif not any(t.mode == EMIT for t in run.traces.values()):
-        run.rookery.fail(trace.error or TraceCancelled(trace.id))
 
 
 def _wake(trace: Trace) -> None:
@@ -294,26 +275,3 @@ def fail(trace: Trace, error: FlowError) -> None:
         trace.error = error
     elif trace.error is not error:
         trace.error.add_note(f"also: {error.message}")
-
-
-def deliver_error(trace: Trace, error: FlowError) -> None:
-    """Give an emitted trace's error to Rookery, if the flow was told to, where no strand can wait for room there."""
-    run = trace.run
-    if trace.mode == EMIT and run.emit_errors and not run.rookery.spill(error, error.node_name, SPILL):
-        log.error("trace %s failed, and Rookery is full: %s", trace.id, error.message, exc_info=error.original_exc)
-
-
-def log_unheard(trace: Trace) -> None:
-    """A started trace failed, and nobody holds its handle any more to learn of it."""
-    if trace.error is not None:
-        log.error("trace %s failed: %s", trace.id, trace.error.message, exc_info=trace.error.original_exc)
-
-
-def log_failure(trace: Trace, error: FlowError) -> None:
-    """Log a failure: in full where nobody else would learn of it, in a line where it is raised as well."""
-    if trace.mode == EMIT and trace.run.emit_errors:
-        return  # it is delivered at Rookery
-    if trace.mode == EMIT:
-        log.error("trace %s failed: %s", trace.id, error.message, exc_info=error.original_exc)
-    elif trace.mode != CHILD:
-        log.info("trace %s failed: %s", trace.id, error.message)

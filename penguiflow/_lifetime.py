@@ -29,6 +29,7 @@ class Lifetime:
         self.plan: Plan = plan
         self.run: Run = run
         self.epoch: float = time.time() - run.loop.time()
+        self.opened = False
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._hurries: list[asyncio.TimerHandle] = []
@@ -58,10 +59,15 @@ class Lifetime:
         Raises:
             Exception: whatever opening them raised.
         """
-        if self.run.ready is not None:
-            await self.run.ready.wait()
-        if self.run.broken is not None:
-            await self._closed()
+        try:
+            if self.run.ready is not None:
+                await self.run.ready.wait()
+            if self.run.broken is not None:
+                await self._closed()
+            self.opened = True
+        finally:
+            if not self.opened:
+                await self._abort()
 
     async def stop(self, drain_s: float | None) -> None:
         """Drain, cancel what is left, close."""
@@ -109,7 +115,7 @@ class Lifetime:
         if drain_s is not None:
             self._hurries.append(self.run.loop.call_later(drain_s, self.cancel_all))
 
-    async def abort(self) -> None:
+    async def _abort(self) -> None:
         """Give up before the flow was ready: close what has been opened."""
         self.run.draining = True
         self.cancel_all()

@@ -191,6 +191,13 @@ def node(
 ) -> Any:
     """Make a node of a function: `@node`, or `@node(timeout_s=10, max_retries=3)` with `NodePolicy`'s fields.
 
+    Args:
+        func: The function, as `Node` takes it.
+        name: Unique within a flow; the function's own name by default.
+        policy: A `NodePolicy`, instead of its fields.
+        allow_cycle: Whether a cycle may pass through the node.
+        fields: `NodePolicy`'s fields.
+
     Raises:
         TypeError: a field that `NodePolicy` doesn't have, or fields beside `policy=`.
         ValueError: a field's value is out of its range (pydantic's `ValidationError` says which).

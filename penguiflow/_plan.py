@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from penguiflow._dispatch import Dispatch
-from penguiflow._graph import Graph, Wiring, described
+from penguiflow._graph import Graph, described
 from penguiflow._node import Node
 from penguiflow._registry import ModelRegistry
 from penguiflow._routing import route
 from penguiflow._run import Kernel, Run
 from penguiflow._station import Station
+from penguiflow._wiring import Wiring
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 

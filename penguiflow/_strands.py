@@ -17,11 +17,12 @@ from penguiflow._control import controls, judged
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import routes, surface
 from penguiflow._floes import deliver, push, release
-from penguiflow._lifecycle import cancel, decide, deliver_error, expire, fail, left, log_failure
+from penguiflow._lifecycle import cancel, decide, expire, fail, left
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._models import WM
 from penguiflow._observe import announce, closed, started
 from penguiflow._parcel import Output, Parcel
+from penguiflow._reports import deliver_error, log_failure
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
 from penguiflow._station import Station, checked

@@ -14,6 +14,8 @@ from penguiflow._context import Context
 from penguiflow._flow import PenguiFlow
 from penguiflow._messages import Message, StreamChunk
 
+Piece = str | tuple[str, bool, dict[str, Any] | None] | None
+
 
 def format_sse_event(chunk: StreamChunk, *, event_name: str | None = None, retry_ms: int | None = None) -> str:
     r"""A chunk as one server-sent event: its text as `data:`, `stream_id:seq` as `id:`.
@@ -62,14 +64,21 @@ def chunk_to_ws_json(chunk: StreamChunk, *, extra: dict[str, Any] | None = None)
 
 
 async def stream_flow(
-    flow: PenguiFlow, message: Any, *, timeout: float | None = None, include_final: bool = False
+    flow: PenguiFlow, message: Any, *, to: Any = None, timeout: float | None = None, include_final: bool = False
 ) -> AsyncIterator[Any]:
     """The chunks of one trace and, with `include_final`, its output after them. Leaving the loop cancels the trace.
+
+    Args:
+        flow: A running flow.
+        message: What it is asked: a payload or a `Message`.
+        to: Nodes, or names, to enter at instead of the flow's entries.
+        timeout: Seconds until the trace expires.
+        include_final: Whether the output follows the chunks.
 
     Raises:
         FlowError: the trace did not complete.
     """
-    async with flow.stream(message, timeout_s=timeout) as stream:
+    async with flow.stream(message, timeout_s=timeout, to=to) as stream:
         async for chunk in stream:
             yield chunk
         if include_final:
@@ -81,7 +90,7 @@ async def emit_stream_events(
     ctx: Context,
     message: Message[Any] | None = None,
     *,
-    adapter: Callable[[Any], str | None] | None = None,
+    adapter: Callable[[Any], Piece] | None = None,
     to: Any = None,
     final_meta: dict[str, Any] | None = None,
 ) -> str:
@@ -91,7 +100,7 @@ async def emit_stream_events(
         source: Pieces of text, or events that `adapter` reads.
         ctx: The context of the node that streams.
         message: The message that it belongs to; only there for those who come from 2.0.
-        adapter: From an event to its text; `None` skips the event.
+        adapter: From an event to its text, or to `(text, done, meta)`; `None` skips the event.
         to: Successors instead of the default ones.
         final_meta: Annotations of the last chunk.
 
@@ -99,10 +108,14 @@ async def emit_stream_events(
         The whole text.
     """
     pieces: list[str] = []
+    ended = False
     async for event in source:
-        text = event if adapter is None else adapter(event)
-        if text is not None:
+        piece = event if adapter is None else adapter(event)
+        if piece is not None:
+            text, done, meta = piece if isinstance(piece, tuple) else (piece, False, None)
+            ended = ended or done
             pieces.append(text)
-            await ctx.emit_chunk(text, message, to=to)
-    await ctx.emit_chunk("", message, done=True, meta=final_meta, to=to)
+            await ctx.emit_chunk(text, message, done=done, meta=meta, to=to)
+    if not ended:
+        await ctx.emit_chunk("", message, done=True, meta=final_meta, to=to)
     return "".join(pieces)

@@ -18,12 +18,13 @@ KERNEL = ROOT / "penguiflow"
 # From the lowest layer to the highest. A module imports from those above it in this list, and from no other.
 LAYERS = {
     "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
-    "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_graph"),
+    "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_wiring", "_graph"),
     "traces, hooks": ("_hooks", "_dispatch", "_rooms", "_run", "_trace"),
-    "node: in its place, its messages": ("_station", "_parcel", "_observe", "_results", "_explain", "_lifecycle"),
-    "context: where messages go": ("_handle", "_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),
+    "node: in its place, its messages": ("_station", "_parcel", "_observe", "_reports", "_results", "_explain"),
+    "how traces end": ("_lifecycle", "_control", "_handle"),
+    "context: where messages go": ("_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),
     "routing": ("_routing",),
-    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_lifetime"),
+    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_lifetime", "_runnable"),
     "flow": ("_flow", "_create"),
     "helpers": ("_patterns", "_streaming"),
     "surface": ("__init__",),

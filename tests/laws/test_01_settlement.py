@@ -216,11 +216,9 @@ async def test_every_waiter_of_a_handle_is_released_early_and_late(outcome):
         if outcome == "cancelled":
             await handle.cancel()
         await asyncio.wait(early)
-        late = [asyncio.create_task(handle.result()), asyncio.create_task(handle.results())]
-        await asyncio.wait(late)
+        await asyncio.wait(late := [asyncio.create_task(wait()) for wait in (handle.result, handle.results)])
         codes = {getattr(task.exception(), "code", None) for task in (*early, *late)}
-        assert (codes, handle.outcome) == ({CODES[outcome]}, outcome)
-        assert not await handle.cancel()
+        assert (codes, handle.outcome, await handle.cancel()) == ({CODES[outcome]}, outcome, False)
         with pytest.raises(FlowError) if CODES[outcome] else nullcontext():
             assert [item async for item in handle] == []
 
@@ -307,9 +305,8 @@ async def test_stop_finishes_the_accepted_and_releases_who_waits_to_enter_or_to_
     await quiet()
     assert [task.done() for task in refused] == [True, True, False]
     await stopping
-    assert await accepted.result() == 1.0
+    assert (await accepted.result(), len(seen.of("trace_start"))) == (1.0, 1)
     assert all(isinstance(task.exception(), FlowStateError) for task in refused)
-    assert len(seen.of("trace_start")) == 1
 
 
 @in_time

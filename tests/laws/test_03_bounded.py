@@ -297,3 +297,47 @@ async def test_stop_while_rookery_is_full_ends_and_loses_nothing(outputs):
     assert sorted(found) == [(x, i) for x in range(3) for i in range(outputs)]
     with pytest.raises(FlowStateError):
         await flow.fetch()
+
+
+@in_time
+async def test_an_emit_given_up_at_a_join_takes_nobody_elses_message_with_it():
+    gate, pairs = Gate(), join_k("pairs", 2)
+
+    @node
+    async def left(x, ctx: Context):
+        for i in range(9):
+            await ctx.emit(i)
+        await asyncio.sleep(2)
+        return 9
+
+    @node
+    async def right(x, ctx: Context):
+        await asyncio.sleep(1)
+        await ctx.emit("a")
+        await asyncio.sleep(2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await ctx.emit("b")
+        gate.open.set()
+        return "c"
+
+    edges = [same.to(left, right), left.to(pairs), right.to(pairs), pairs.to(node(name="gate")(gate))]
+    async with create(*edges, queue_maxsize=1) as flow:
+        await flow.start("x").results()
+    assert sorted(i for pair in gate.seen for i in pair if i != "a" and i != "c") == list(range(10))
+
+
+@in_time
+async def test_two_flows_that_ask_each_other_with_every_slot_taken_do_not_wait_for_each_other():
+    @node
+    async def here(depth: int) -> int:
+        await asyncio.sleep(1)
+        return await second.ask(depth - 1) + 1 if depth else 0
+
+    @node
+    async def there(depth: int) -> int:
+        await asyncio.sleep(1)
+        return await first.ask(depth - 1) + 1 if depth else 0
+
+    async with create(here, max_traces=1) as first, create(there, max_traces=1) as second:
+        assert list(await asyncio.gather(first.ask(3), second.ask(3))) == [3, 3]

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from contextlib import nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
 
@@ -220,22 +220,6 @@ async def test_cancelling_one_of_many_at_a_full_rookery_loses_none_of_the_others
 
 
 @in_time
-async def test_cancelling_one_trace_at_a_limit_passes_the_place_on():
-    @node(max_concurrency=1)
-    async def work(x: float):
-        return await nap(x)
-
-    async with create(work, max_traces=3) as flow:
-        handles = [flow.start(float(i)) for i in (10, 11, 12)]
-        asked = asyncio.create_task(flow.ask(13.0))
-        await quiet()
-        assert all(await asyncio.gather(handles[0].cancel(), handles[1].cancel()))
-        assert await handles[2].result() == 12.0
-        assert await asked == 13.0
-        assert clock() == pytest.approx(1025)
-
-
-@in_time
 async def test_cancelling_one_trace_leaves_the_joins_of_another():
     @node
     async def left(x: str):
@@ -333,3 +317,75 @@ async def test_stopping_cancels_once_more_what_swallowed_its_cancellation():
         assert await handle.cancel()
         assert swallowed == [0]
     assert swallowed == [0, 1]
+
+
+@in_time
+async def test_leaving_the_flow_with_an_exception_cancels_what_is_in_flight():
+    with pytest.raises(KeyError):
+        async with create(nap) as flow:
+            handle = flow.start(100.0)
+            await quiet()
+            raise KeyError("mine")
+    assert handle.outcome == "cancelled"
+    assert clock() == pytest.approx(1000)
+
+
+@in_time
+async def test_a_stop_that_is_cancelled_cancels_the_rest_and_ends():
+    flow = create(nap)
+    flow.run()
+    handle = flow.start(100.0)
+    stopping = asyncio.create_task(flow.stop())
+    await quiet()
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    await quiet()
+    assert handle.outcome == "cancelled"
+    assert not flow.running
+    flow.run()
+    assert await flow.ask(0.0) == 0.0
+    await flow.stop()
+
+
+@in_time
+async def test_a_trace_that_waits_for_resources_can_be_cancelled():
+    opened = asyncio.Event()
+
+    @asynccontextmanager
+    async def resources():
+        await opened.wait()
+        yield
+
+    flow = create(nap, resources=resources)
+    flow.run()
+    handle, other = flow.start(0.0), flow.start(1.0)
+    await quiet()
+    assert await handle.cancel()
+    opened.set()
+    assert await other.result() == 1.0
+    await flow.stop()
+
+
+@in_time
+async def test_a_playbook_that_ignores_its_timeout_holds_its_caller_up_no_longer():
+    release = asyncio.Event()
+
+    @node
+    async def deaf(x):
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    @node
+    async def calls(x, ctx: Context):
+        try:
+            await ctx.call_playbook(create(deaf), x, timeout=5)
+        except FlowError as error:
+            return str(error.code)
+
+    async with create(calls) as flow:
+        assert await flow.ask("x") == "DEADLINE_EXCEEDED"
+        assert clock() == pytest.approx(1005, abs=0.5)
+        release.set()
+        await quiet()
