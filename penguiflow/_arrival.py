@@ -84,8 +84,7 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
     _refuse(run, arrival, caller)
     if caller is not None and mode not in (EMIT, START):
         return _opened(run, arrival, mode, caller)
-    bound = run.max_traces if caller is None else 2 * run.max_traces
-    if run.used >= bound or (run.queue and caller is None):
+    if run.used >= _bound(run) or (run.queue and _live_caller() is None):
         return None
     run.used += 1
     return _opened(run, arrival, mode)
@@ -117,34 +116,43 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
             f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
         )
     slot: asyncio.Future[None] = run.loop.create_future()
-    run.queue.append(slot)
+    waiting = (slot, _bound(run))
+    run.queue.append(waiting)
     try:
         async with asyncio.timeout_at(arrival.limit):
             await slot
     except TimeoutError:
-        _give_back(run, slot)
+        _give_back(run, waiting)
         raise FlowError(
             trace_id=arrival.trace_id,
             code=FlowErrorCode.DEADLINE_EXCEEDED,
             message=f"the deadline passed while all {run.max_traces} places for traces were taken (max_traces)",
         ) from None
     except asyncio.CancelledError:
-        _give_back(run, slot)
+        _give_back(run, waiting)
         raise
     try:
         _refuse(run, arrival, None)
     except BaseException:
-        _give_back(run, slot)
+        _give_back(run, waiting)
         raise
     return _opened(run, arrival, mode)
 
 
-def _give_back(run: Run, slot: asyncio.Future[None]) -> None:
+def _bound(run: Run) -> int:
+    """How many traces there may be. Those that other traces wait for get as many places again, so that flows which ask
+    each other never wait for each other with every place taken.
+    """
+    return run.max_traces if _live_caller() is None else 2 * run.max_traces
+
+
+def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
     """Whoever waited for a slot went away, perhaps with the slot in hand."""
+    slot = waiting[0]
     if slot.cancelled() or not slot.done():
         slot.cancel()
         with suppress(ValueError):
-            run.queue.remove(slot)
+            run.queue.remove(waiting)
     elif slot.exception() is None:
         free_slot(run)
 

@@ -32,13 +32,13 @@ def push(parcel: Parcel, loops: bool = False) -> Parcel | asyncio.Future[bool] |
     Raises:
         asyncio.QueueFull: the floe is on a cycle and at its limit.
     """
-    if parcel._station.join is not None and not parcel._gathered:
+    trace, index = parcel._trace, parcel._station.index
+    place = _place(parcel, loops)
+    if parcel._station.join is not None and place not in (QUEUES, BURSTS):
         joined = gather(parcel)
         if joined is None:
             return None
         parcel = joined
-    trace, index = parcel._trace, parcel._station.index
-    place = _place(parcel, loops)
     if place == RUNS:
         trace.busy[index] = trace.busy.get(index, 0) + 1
         return parcel
@@ -60,6 +60,8 @@ def _place(parcel: Parcel, loops: bool = False) -> int:
     """What there is for a message at its node: a lane, a place to wait, a queue for a place, or nothing any more."""
     trace, station, edge = parcel._trace, parcel._station, parcel._edge
     room = None if trace.rooms is None else trace.rooms.get(station.index)
+    if not fires(parcel) and not (room and room.queued(edge)):
+        return PARKS  # in the join
     if trace.busy.get(station.index, 0) < station.lanes and not (room and room.items):
         return RUNS
     if room is None:
@@ -96,7 +98,7 @@ def full_text(parcel: Parcel) -> str:
 
 def has_place(parcel: Parcel) -> bool:
     """Whether `push` would neither wait nor raise."""
-    return not fires(parcel) or _place(parcel) in (RUNS, PARKS)
+    return _place(parcel) in (RUNS, PARKS)
 
 
 def release(trace: Trace, station: Station) -> None:
@@ -104,7 +106,7 @@ def release(trace: Trace, station: Station) -> None:
     index = station.index
     room = None if trace.rooms is None else trace.rooms.get(index)
     if room is not None and room.items:
-        parcel, variables = room.next()
+        parcel, variables = room.next(gather)
         trace.run.kernel.spawn(parcel, variables)
         return
     running = trace.busy[index] - 1
@@ -144,7 +146,7 @@ def deliver(
 
 def _refuse_burst(parcels: Iterable[Parcel]) -> None:
     for parcel in parcels:
-        if fires(parcel) and _place(parcel) == BURSTS:
+        if _place(parcel) == BURSTS:
             raise asyncio.QueueFull(full_text(parcel))
 
 

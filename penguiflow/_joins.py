@@ -26,9 +26,10 @@ def fires(parcel: Parcel) -> bool:
 
 
 def gather(parcel: Parcel) -> Parcel | None:
-    """Add a message to its join; the joined message once there are k."""
+    """Add a message to its join; the joined message once there are k. Any other message is as it was."""
     trace, station = parcel._trace, parcel._station
-    assert station.join is not None
+    if station.join is None or parcel._gathered:
+        return parcel
     if trace.joins is None:
         trace.joins = {}
     bucket = trace.joins.setdefault(station.index, Bucket())

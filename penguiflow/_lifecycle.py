@@ -192,12 +192,16 @@ def _unregister(trace: Trace) -> None:
 
 def free_slot(run: Run) -> None:
     """A place for a trace is free: whoever waits longest gets it."""
-    while run.queue and run.used <= run.max_traces:
-        waiter = run.queue.popleft()
-        if not waiter.done():
+    run.used -= 1
+    for waiting in tuple(run.queue):
+        waiter, bound = waiting
+        if waiter.done():
+            run.queue.remove(waiting)
+        elif run.used < bound:
+            run.queue.remove(waiting)
+            run.used += 1
             waiter.set_result(None)
             return
-    run.used -= 1
 
 
 def _wake(trace: Trace) -> None:

@@ -152,6 +152,6 @@ class Lifetime:
 def _turn_away(run: Run) -> None:
     """Whoever waits for a slot learns that there won't be one."""
     while run.queue:
-        waiter = run.queue.popleft()
+        waiter, _ = run.queue.popleft()
         if not waiter.done():
             waiter.set_exception(FlowStateError(f"flow {run.name!r} was stopped while this message waited to enter"))

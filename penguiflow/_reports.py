@@ -10,7 +10,7 @@ import logging
 
 from penguiflow._errors import FlowError, TraceCancelled
 from penguiflow._parcel import enveloped
-from penguiflow._trace import CHILD, EMIT, START, Trace
+from penguiflow._trace import CANCELLED, CHILD, EMIT, START, Trace
 
 log = logging.getLogger("penguiflow")
 
@@ -32,8 +32,8 @@ def deliver_ending(trace: Trace) -> None:
         run.rookery.force(trace.outputs[0].payload, None if trace.error is None else trace.error.node_name)
     elif run.emit_errors and trace.error is not None:
         deliver_error(trace, trace.error)
-    elif not any(t.mode == EMIT for t in run.traces.values()):
-        run.rookery.fail(trace.error or TraceCancelled(trace.id))
+    elif trace.outcome == CANCELLED and not any(t.mode == EMIT for t in run.traces.values()):
+        run.rookery.fail(TraceCancelled(trace.id))
 
 
 def deliver_error(trace: Trace, error: FlowError) -> None:

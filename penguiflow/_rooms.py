@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,10 +33,6 @@ class Waiting(NamedTuple):
     variables: Variables
     accepted: asyncio.Future[bool]
 
-    def wanted(self) -> bool:
-        """Whether it shall still get in: what a join has gathered belongs to others than its emitter, too."""
-        return self.parcel._gathered or not self.accepted.done()
-
 
 class Room:
     """What waits for one node of one trace, in order of arrival; and per floe, who waits to get in."""
@@ -52,18 +49,20 @@ class Room:
         self.items.append((parcel, variables))
         self.counts[parcel._edge] = self.counts.get(parcel._edge, 0) + 1
 
-    def next(self) -> tuple[Parcel, Variables]:
-        """Let the longest waiting parcel out, and the first in its floe's queue in."""
+    def next(self, gather: Callable[[Parcel], Parcel | None]) -> tuple[Parcel, Variables]:
+        """Let the longest waiting parcel out, and the first in its floe's queue in; `gather` takes it into a join."""
         parcel, variables = self.items.popleft()
         edge = parcel._edge
         self.counts[edge] -= 1
         queue = self.queues.get(edge)
         while queue:
             entry = queue.popleft()
-            if entry.wanted():
-                self.park(entry.parcel, entry.variables)
-                if not entry.accepted.done():
-                    entry.accepted.set_result(True)
+            if entry.accepted.done():
+                continue
+            entry.accepted.set_result(True)
+            let_in = gather(entry.parcel)
+            if let_in is not None:
+                self.park(let_in, entry.variables)
                 break
         return parcel, variables
 
@@ -74,7 +73,7 @@ class Room:
     def queued(self, edge: int) -> bool:
         """Whether anybody lines up for this floe."""
         queue = self.queues.get(edge)
-        while queue and not queue[0].wanted():
+        while queue and queue[0].accepted.done():
             queue.popleft()
         return bool(queue)
 

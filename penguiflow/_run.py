@@ -62,7 +62,7 @@ class Run:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.traces: dict[str, Trace] = {}
         self.used: int = 0
-        self.queue: deque[asyncio.Future[None]] = deque()
+        self.queue: deque[tuple[asyncio.Future[None], int]] = deque()  # who waits for a slot, up to how many
         self.rookery: Channel = Channel(queue_maxsize)
         self.limits: dict[int, asyncio.Semaphore] = {
             s.index: asyncio.Semaphore(s.limit) for s in stations if s.limit is not None

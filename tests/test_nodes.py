@@ -20,7 +20,7 @@ from penguiflow import (
     create,
     node,
 )
-from tests.utils.flowtestkit import virtual_time
+from tests.utils.flowtestkit import quiet, virtual_time
 
 
 class Query(BaseModel):
@@ -263,6 +263,28 @@ async def test_a_generator_is_closed_when_it_ends_and_when_its_trace_does():
         with pytest.raises(FlowError):
             await flow.ask(100, timeout_s=5)
     assert ended == [7, 100]
+
+
+@virtual_time
+async def test_a_generator_whose_item_waits_for_room_is_closed_before_its_trace_is_over():
+    ended = []
+
+    async def source(x: int) -> AsyncIterator[int]:
+        try:
+            while True:
+                yield x
+        finally:
+            await asyncio.sleep(0)
+            ended.append(x)
+
+    async def stuck(x: int):
+        await asyncio.Event().wait()
+
+    async with create(Node(source).to(Node(stuck)), queue_maxsize=1) as flow:
+        handle = flow.start(7)
+        await quiet()
+        assert await handle.cancel()
+        assert ended == [7]
 
 
 @virtual_time

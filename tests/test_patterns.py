@@ -265,9 +265,9 @@ async def test_a_request_says_what_stands_proposed_and_for_what():
 @virtual_time
 async def test_a_router_proposes_all_of_its_successors_in_the_order_drawn():
     policy = Select(None)
-    assert await reached(router("choose", policy)) == ["a", "b", "c"]
-    assert policy.requests[0].proposed_names == ("a", "b", "c")
-    assert policy.requests[0].proposed == (A, B, C)
+    assert await reached(router("choose", policy), sinks=(C, A, B)) == ["c", "a", "b"]
+    assert policy.requests[0].proposed_names == ("c", "a", "b")
+    assert policy.requests[0].proposed == (C, A, B)
     assert await reached(router("choose")) == ["a", "b", "c"]
     assert await reached(router("choose", Select("b"))) == ["b"]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -89,6 +89,25 @@ async def test_an_asker_cancelled_at_any_moment_leaves_one_settled_trace(after):
         assert await flow.ask("y") == "y"
     assert len(seen.of("trace_finish")) in (1, 2)
     seen.assert_lawful()
+
+
+@pytest.mark.parametrize("after", range(8))
+@in_time
+async def test_an_asker_cancelled_with_a_slot_in_hand_gives_it_back(after):
+    @node
+    async def work(x):
+        await opened.wait()
+        return x
+
+    opened = asyncio.Event()
+    async with create(work, max_traces=1) as flow:
+        flow.start("first")
+        asked = asyncio.create_task(flow.ask("x"))
+        await quiet()
+        opened.set()
+        await steps(after)
+        asked.cancel()
+        assert await flow.ask("y") == "y"
 
 
 @in_time
@@ -297,95 +316,3 @@ async def test_a_reader_gets_no_chunk_of_a_node_that_swallowed_its_cancellation(
                     cancelling = asyncio.create_task(flow.cancel(message.trace_id))
         assert await cancelling
     assert read == ["before"]
-
-
-@in_time
-async def test_stopping_cancels_once_more_what_swallowed_its_cancellation():
-    swallowed: list[int] = []
-
-    @node
-    async def deaf(x):
-        for i in range(2):
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                swallowed.append(i)
-
-    async with create(deaf) as flow:
-        handle = flow.start("x")
-        await quiet()
-        assert await handle.cancel()
-        assert swallowed == [0]
-    assert swallowed == [0, 1]
-
-
-@in_time
-async def test_leaving_the_flow_with_an_exception_cancels_what_is_in_flight():
-    with pytest.raises(KeyError):
-        async with create(nap) as flow:
-            handle = flow.start(100.0)
-            await quiet()
-            raise KeyError("mine")
-    assert handle.outcome == "cancelled"
-    assert clock() == pytest.approx(1000)
-
-
-@in_time
-async def test_a_stop_that_is_cancelled_cancels_the_rest_and_ends():
-    flow = create(nap)
-    flow.run()
-    handle = flow.start(100.0)
-    stopping = asyncio.create_task(flow.stop())
-    await quiet()
-    stopping.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await stopping
-    await quiet()
-    assert handle.outcome == "cancelled"
-    assert not flow.running
-    flow.run()
-    assert await flow.ask(0.0) == 0.0
-    await flow.stop()
-
-
-@in_time
-async def test_a_trace_that_waits_for_resources_can_be_cancelled():
-    opened = asyncio.Event()
-
-    @asynccontextmanager
-    async def resources():
-        await opened.wait()
-        yield
-
-    flow = create(nap, resources=resources)
-    flow.run()
-    handle, other = flow.start(0.0), flow.start(1.0)
-    await quiet()
-    assert await handle.cancel()
-    opened.set()
-    assert await other.result() == 1.0
-    await flow.stop()
-
-
-@in_time
-async def test_a_playbook_that_ignores_its_timeout_holds_its_caller_up_no_longer():
-    release = asyncio.Event()
-
-    @node
-    async def deaf(x):
-        while not release.is_set():
-            with suppress(asyncio.CancelledError):
-                await release.wait()
-
-    @node
-    async def calls(x, ctx: Context):
-        try:
-            await ctx.call_playbook(create(deaf), x, timeout=5)
-        except FlowError as error:
-            return str(error.code)
-
-    async with create(calls) as flow:
-        assert await flow.ask("x") == "DEADLINE_EXCEEDED"
-        assert clock() == pytest.approx(1005, abs=0.5)
-        release.set()
-        await quiet()
