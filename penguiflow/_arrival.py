@@ -1,7 +1,7 @@
 """How messages are let in: what they bring, and a slot among the traces in flight.
 
-Rules: here alone the wall clock is read, once for each message. A trace that a node of the same flow waits for runs
-on its root's slot, so that no limit can make a flow wait for itself.
+Rules: here alone the wall clock is read, once for each message. A trace that a node waits for, of this flow or another,
+runs on its root's slot, so that flows never wait for each other with every slot taken.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
         FlowStateError: the flow is stopping.
         ValueError: the message's trace is live already.
     """
-    caller = caller_in(run)
-    _refuse(run, arrival, caller)
+    _refuse(run, arrival, caller_in(run))
+    caller = _live_caller()
     if caller is not None and mode not in (EMIT, START):
         return _opened(run, arrival, mode, caller)
     if run.used >= _bound(run) or (run.queue and _live_caller() is None):
@@ -140,9 +140,7 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
 
 
 def _bound(run: Run) -> int:
-    """How many traces there may be. Those that other traces wait for get as many places again, so that flows which ask
-    each other never wait for each other with every place taken.
-    """
+    """How many traces there may be. Those that a node sets going get as many places again: it holds one itself."""
     return run.max_traces if _live_caller() is None else 2 * run.max_traces
 
 
@@ -168,8 +166,8 @@ def _refuse(run: Run, arrival: Arrival, caller: Trace | None) -> None:
 
 
 def _opened(run: Run, arrival: Arrival, mode: str, caller: Trace | None = None) -> Trace:
-    """Register the trace; without a caller in this run, a slot has been taken for it."""
-    parent = caller if caller is not None or mode == EMIT else _live_caller()
+    """Register the trace; without a caller that waits for it, a slot has been taken for it."""
+    parent = _live_caller() if mode == START else caller
     message = arrival.message
     trace = Trace(run, mode, message.trace_id if arrival.enveloped else new_trace_id(), parent)
     trace.slot = caller is None

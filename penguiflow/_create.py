@@ -33,7 +33,7 @@ def create(
         adjacencies: What `a.to(b)` returns, or a node that stands alone.
         name: The flow's name, as in events and diagrams.
         queue_maxsize: How many messages each floe of a trace, each stream and Rookery hold.
-        max_traces: How many traces may be in flight.
+        max_traces: How many traces may be in flight. One that a node asks for runs on the place of the trace it is in.
         allow_cycles: Allow every cycle, whatever its nodes say.
         emit_errors_to_rookery: Deliver the errors of emitted traces at Rookery instead of only logging them.
         plugins: Objects with methods marked by `hookimpl`.

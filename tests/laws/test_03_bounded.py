@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -327,17 +328,19 @@ async def test_an_emit_given_up_at_a_join_takes_nobody_elses_message_with_it():
     assert sorted(i for pair in gate.seen for i in pair if i != "a" and i != "c") == list(range(10))
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
 @in_time
-async def test_two_flows_that_ask_each_other_with_every_slot_taken_do_not_wait_for_each_other():
-    @node
-    async def here(depth: int) -> int:
-        await asyncio.sleep(1)
-        return await second.ask(depth - 1) + 1 if depth else 0
+async def test_flows_that_ask_each_other_with_every_slot_taken_do_not_wait_for_each_other(count):
+    flows: list[Any] = []
 
-    @node
-    async def there(depth: int) -> int:
-        await asyncio.sleep(1)
-        return await first.ask(depth - 1) + 1 if depth else 0
+    def asking(place):
+        async def ask(depth: int) -> int:
+            await asyncio.sleep(1)
+            return await flows[(place + 1) % count].ask(depth - 1) + 1 if depth else 0
 
-    async with create(here, max_traces=1) as first, create(there, max_traces=1) as second:
-        assert list(await asyncio.gather(first.ask(3), second.ask(3))) == [3, 3]
+        return create(node(name="ask")(ask), name=f"flow{place}", max_traces=1)
+
+    async with AsyncExitStack() as stack:
+        for place in range(count):
+            flows.append(await stack.enter_async_context(asking(place)))
+        assert list(await asyncio.gather(*(flow.ask(2 * count) for flow in flows))) == [2 * count] * count

@@ -22,6 +22,8 @@ class _JumpingSelector(selectors.DefaultSelector):
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None and not self.loop.outside and len(self.get_map()) <= 1:  # its own wake-up pipe alone
+            raise RuntimeError("every task is blocked, no timer is set and nothing is due from outside: a deadlock")
         if timeout is None or timeout <= 0 or self.loop.outside:
             return super().select(timeout)
         ready = super().select(0)
