@@ -13,7 +13,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
-from penguiflow._types import UNKNOWN, adapter, admits_chunk, is_message, members, only_chunks, payload_of, spelled
+from penguiflow._types import (
+    UNKNOWN,
+    adapter,
+    admits,
+    admits_chunk,
+    is_message,
+    members,
+    only_chunks,
+    payload_of,
+    spelled,
+)
 
 Check = Callable[[Any], Any]
 Call = Callable[[Any], Any]
@@ -176,11 +186,18 @@ def _binder(station: Station, wants: Any) -> Call:
 
 def _as_it_came(parcel: Any, station: Station, validator: TypeAdapter[Any] | None, wants: Any) -> Any:
     """What the node before returned: its message, or its payload, checked if the annotation has a say in it."""
-    if parcel._raw is not None:
+    if parcel._raw is not None or _fits_a_message(wants, type(parcel._payload)):
         return parcel.message
     if validator is not None:
         parcel._payload = _validated(parcel, validator, station, wants)
     return parcel._payload
+
+
+def _fits_a_message(wants: Any, cls: type) -> bool:
+    """Whether it is the envelope that an annotation like `Message[A] | B` takes such a payload in."""
+    parts = members(wants)
+    inside = any(is_message(part) and admits(payload_of(part), cls) for part in parts)
+    return inside and not any(admits(part, cls) for part in parts if not is_message(part))
 
 
 def _message_binder(station: Station, models: list[type[Message[Any]]], checks: bool) -> Call:

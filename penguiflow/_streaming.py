@@ -7,7 +7,7 @@ event or forge a field.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import Any
 
 from penguiflow._context import Context
@@ -65,7 +65,7 @@ def chunk_to_ws_json(chunk: StreamChunk, *, extra: dict[str, Any] | None = None)
 
 async def stream_flow(
     flow: PenguiFlow, message: Any, *, to: Any = None, timeout: float | None = None, include_final: bool = False
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """The chunks of one trace and, with `include_final`, its output after them. Leaving the loop cancels the trace.
 
     Args:
