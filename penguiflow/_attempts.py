@@ -10,6 +10,7 @@ import asyncio
 import random
 from typing import Any
 
+from penguiflow._binding import checked
 from penguiflow._chunks import restart
 from penguiflow._dispatch import is_stray
 from penguiflow._errors import FlowError, FlowErrorCode
@@ -17,7 +18,6 @@ from penguiflow._hooks import Drop, Emit, Replace, Retry
 from penguiflow._node import NodePolicy
 from penguiflow._observe import closed, interrupted, node_event, started
 from penguiflow._parcel import Parcel
-from penguiflow._station import checked
 from penguiflow._trace import Trace
 
 LONGEST_S = 1e9  # seconds, where back-off has grown beyond counting

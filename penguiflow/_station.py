@@ -6,24 +6,11 @@ Rules: everything that the signature, the policy and the graph decide is decided
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
-from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._messages import Message, StreamChunk
+from penguiflow._binding import binder, caller, checker, quick_output, revalidates
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
-from penguiflow._types import (
-    UNKNOWN,
-    adapter,
-    admits,
-    admits_chunk,
-    is_message,
-    members,
-    only_chunks,
-    payload_of,
-    spelled,
-)
+from penguiflow._types import adapter, admits_chunk, is_message, only_chunks
 
 Check = Callable[[Any], Any]
 Call = Callable[[Any], Any]
@@ -89,10 +76,10 @@ class Station:
         self.generates: bool = node.shape.generates
         special = self.router is not None or self.subflow is not None or self.generates
         self.plain: bool = not special and self.limit is None and self.timeout_s is None
-        self.bind: Call = _binder(self, wants)
-        self.check: Check | None = _checker(self, gives)
-        self.call: Call = _caller(node, self.bind, self._quick_class(wants))
-        self.out_class: type | None = _quick_output(gives) if self.check is not None else None
+        self.bind: Call = binder(self, wants)
+        self.check: Check | None = checker(self, gives)
+        self.call: Call = caller(node, self.bind, self._quick_class(wants))
+        self.out_class: type | None = quick_output(gives) if self.check is not None else None
         self.cycle: int | None = None
         self.controller: bool = False
         self.successors: tuple[Station, ...] = ()
@@ -120,7 +107,7 @@ class Station:
             return None
         if wants is object or adapter(wants) is None:
             return None
-        return None if _revalidates(wants) else wants
+        return None if revalidates(wants) else wants
 
     def target(self, name: str) -> Station | None:
         """The successor of that name."""
@@ -142,164 +129,3 @@ class Station:
 
     def __repr__(self) -> str:
         return f"<Station {self.node_id}>"
-
-
-def _caller(node: Node[..., Any], bind: Call, quick: type | None) -> Call:
-    func: Any = node.func
-    if quick is not None:
-        if node.shape.takes_ctx:
-
-            def call_quick(parcel: Any) -> Any:
-                value = parcel._payload
-                return func(value if value.__class__ is quick else bind(parcel), parcel)
-
-        else:
-
-            def call_quick(parcel: Any) -> Any:
-                value = parcel._payload
-                return func(value if value.__class__ is quick else bind(parcel))
-
-        return call_quick
-    if node.shape.takes_ctx:
-        return lambda parcel: func(bind(parcel), parcel)
-    return lambda parcel: func(bind(parcel))
-
-
-def _binder(station: Station, wants: Any) -> Call:
-    checks = station.policy.validate in ("both", "in")
-    parts = [part for part in members(wants) if part is not type(None)]
-    if parts and all(is_message(part) for part in parts):
-        return _message_binder(station, parts, checks)
-    bare = [part for part in parts if not is_message(part)]
-    validator = adapter(Union[tuple(bare)] if len(bare) < len(parts) else wants) if checks else None  # noqa: UP007
-    if wants in (UNKNOWN, Any, object) or len(bare) < len(parts):
-        return lambda parcel: _as_it_came(parcel, station, validator, wants)
-    if validator is None:
-        return lambda parcel: parcel._payload
-
-    def bind(parcel: Any) -> Any:
-        parcel._payload = _validated(parcel, validator, station, wants)
-        return parcel._payload
-
-    return bind
-
-
-def _as_it_came(parcel: Any, station: Station, validator: TypeAdapter[Any] | None, wants: Any) -> Any:
-    """What the node before returned: its message, or its payload, checked if the annotation has a say in it."""
-    if parcel._raw is not None or _fits_a_message(wants, type(parcel._payload)):
-        return parcel.message
-    if validator is not None:
-        parcel._payload = _validated(parcel, validator, station, wants)
-    return parcel._payload
-
-
-def _fits_a_message(wants: Any, cls: type) -> bool:
-    """Whether it is the envelope that an annotation like `Message[A] | B` takes such a payload in."""
-    parts = members(wants)
-    inside = any(is_message(part) and admits(payload_of(part), cls) for part in parts)
-    return inside and not any(admits(part, cls) for part in parts if not is_message(part))
-
-
-def _message_binder(station: Station, models: list[type[Message[Any]]], checks: bool) -> Call:
-    inner = tuple(payload_of(model) for model in models)
-    validator = adapter(Union[inner]) if checks and UNKNOWN not in inner else None  # noqa: UP007
-    model = models[0] if len(models) == 1 else Message
-    own_fields = len(model.model_fields) > len(Message.model_fields)
-
-    def bind(parcel: Any) -> Any:
-        if validator is not None:
-            parcel._payload = _validated(parcel, validator, station, Union[inner])  # noqa: UP007
-        message = parcel._message
-        if message is None or message.payload is not parcel._payload or not isinstance(message, model):
-            parcel._enveloped(model)
-        if own_fields and not isinstance(parcel._message, model):
-            parcel._message = _completed(parcel, station, model)
-        return parcel._message
-
-    return bind
-
-
-def _completed(parcel: Any, station: Station, model: type[Message[Any]]) -> Message[Any]:
-    """The message as a subclass of `Message` with fields of its own."""
-    try:
-        return model(**parcel._message.__dict__)
-    except ValidationError as exc:
-        what = f"node {station.name!r} takes {model.__name__}, which this message isn't: {_first(exc)}"
-        raise _refused(parcel, station, what, exc, "in") from None
-
-
-def _validated(parcel: Any, validator: TypeAdapter[Any], station: Station, wanted: Any) -> Any:
-    try:
-        return validator.validate_python(parcel._payload)
-    except ValidationError as exc:
-        given = type(parcel._payload).__name__
-        what = f"node {station.name!r} takes {spelled(wanted)}, and this {given} isn't one: {_first(exc)}"
-        raise _refused(parcel, station, what, exc, "in") from None
-
-
-def _checker(station: Station, gives: Any) -> Check | None:
-    if station.policy.validate in ("in", "none") or gives in (UNKNOWN, Any, object):
-        return None
-    inner = payload_of(gives) if is_message(gives) else gives
-    parts = members(inner)
-    if any(is_message(part) for part in parts):
-        return None
-    validator = adapter(inner)
-    if validator is None:
-        return None
-    quick = inner if isinstance(inner, type) and not _revalidates(inner) else None
-
-    def check(value: Any) -> Any:
-        if value.__class__ is quick or value is None:
-            return value
-        if not isinstance(value, Message):
-            return validator.validate_python(value)
-        payload = validator.validate_python(value.payload)
-        return value if payload is value.payload else value.model_copy(update={"payload": payload})
-
-    return check
-
-
-def _quick_output(gives: Any) -> type | None:
-    if not isinstance(gives, type) or issubclass(gives, Message | StreamChunk | type(None)) or _revalidates(gives):
-        return None
-    return gives
-
-
-def _revalidates(cls: type) -> bool:
-    return issubclass(cls, BaseModel) and cls.model_config.get("revalidate_instances", "never") != "never"
-
-
-def checked(station: Station, parcel: Any, value: Any) -> Any:
-    """What the node returned, checked against its annotation.
-
-    Raises:
-        FlowError: `VALIDATION`; it isn't what the node said it would give.
-    """
-    if station.check is None or value is None:
-        return value
-    try:
-        return station.check(value)
-    except ValidationError as exc:
-        what = f"node {station.name!r} returned {type(value).__name__}, which isn't what it promises: {_first(exc)}"
-        raise _refused(parcel, station, what, exc, "out") from None
-
-
-def _refused(parcel: Any, station: Station, text: str, exc: ValidationError, side: str) -> FlowError:
-    return FlowError(
-        trace_id=parcel._trace.id,
-        node_name=station.name,
-        node_id=station.node_id,
-        code=FlowErrorCode.VALIDATION,
-        message=text,
-        original_exc=exc,
-        metadata={"side": side},
-    )
-
-
-def _first(exc: ValidationError) -> str:
-    """The first complaint in pydantic's words, and how many more there are."""
-    errors = exc.errors(include_url=False, include_input=False, include_context=False)
-    where = ".".join(str(part) for part in errors[0]["loc"])
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where + ': ' if where else ''}{errors[0]['msg']}{more}"

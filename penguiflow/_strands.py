@@ -13,6 +13,7 @@ from contextvars import copy_context
 from typing import Any
 
 from penguiflow._attempts import Surfaced, run_node
+from penguiflow._binding import checked
 from penguiflow._control import controls, judged
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import routes, surface
@@ -25,7 +26,7 @@ from penguiflow._parcel import Output, Parcel
 from penguiflow._reports import deliver_error, log_failure
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
-from penguiflow._station import Station, checked
+from penguiflow._station import Station
 from penguiflow._trace import CHILD, FAILED, Trace, current_trace
 
 _TURN = 255
