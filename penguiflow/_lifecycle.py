@@ -82,6 +82,7 @@ def _cancel_late(trace: Trace, strand: Strand) -> None:
 def left(trace: Trace, strand: Strand) -> None:
     """A strand is out. The last one settles the trace."""
     trace.strands.pop(strand, None)
+    strand.task = None  # a cancelled task keeps its traceback, and that would keep the strand
     if not trace.strands and not trace.settled:
         if trace.outcome is None and trace.error is None and trace.joins is None:
             trace.outcome = COMPLETED
