@@ -23,8 +23,11 @@ def made(
     """The next chunk that a node writes."""
     trace = parcel._trace
     name = trace.id if stream_id is None else stream_id
-    check_text(text)
-    if _first_of_attempt(parcel, name):
+    if text.__class__ is not str:
+        check_text(text)
+    marks = parcel._stream_ids
+    new = marks is None or marks.get(name) is not False or trace.caller is not None
+    if new and _first_of_attempt(parcel, name):
         meta = {**(meta or {}), "restart": True}
     chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
     if trace.run.dispatch.listeners:
@@ -53,14 +56,15 @@ def numbered(trace: Trace, stream_id: str, seq: int | None) -> int:
     Raises:
         ValueError: the caller's number is negative.
     """
-    owner = trace.owner
-    if owner.streams is None:
-        owner.streams = {}
+    owner = trace.top or trace
+    streams = owner.streams
+    if streams is None:
+        streams = owner.streams = {}
     if seq is None:
-        seq = owner.streams.get(stream_id, 0)
+        seq = streams.get(stream_id, 0)
     elif not isinstance(seq, int) or seq < 0:
         raise ValueError(f"seq counts chunks from 0, and {seq!r} is no such number: leave it out to count on")
-    owner.streams[stream_id] = seq + 1
+    streams[stream_id] = seq + 1
     return seq
 
 
