@@ -109,9 +109,9 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
 
     Raises:
         FlowError: `DEADLINE_EXCEEDED` before there was a slot.
-        asyncio.QueueFull: a node of this flow emits more traces than there will ever be slots for.
+        asyncio.QueueFull: a node emits more traces than there are slots for, and may hold what they wait for.
     """
-    if caller_in(run) is not None:
+    if _live_caller() is not None:
         raise asyncio.QueueFull(
             f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
         )

@@ -207,7 +207,11 @@ async def _decision(parcel: Parcel, error: FlowError) -> Any:
 
 def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
     if isinstance(decision, Replace) and parcel._station.router is None:
-        return checked(parcel._station, parcel, decision.payload)
+        try:
+            return checked(parcel._station, parcel, decision.payload)
+        except FlowError as unfit:
+            unfit.add_note(f"a plugin put it in the place of: {error.message}")
+            raise
     if not isinstance(decision, Drop | Emit):  # a router that couldn't decide has no successor to send anything to
         try:
             raise error

@@ -61,6 +61,8 @@ class Channel:
         Raises:
             ChannelClosed: nobody takes anything any more.
         """
+        if self._closed:
+            raise ChannelClosed
         if self.offer(item, tag):
             return
         placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -78,13 +78,13 @@ class Context(Parcel):
         """
         targets, leaves = self._destinations(message, to)
         self._emitted = True
-        self._emits += 1
-        if not self._emits & _TURN:
-            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
         if self._station.controller and to is None:
             message = judged(self._trace, self, message)
         if self._trace.outcome is None:
             await send(self, message, targets, leaves)
+        self._emits += 1
+        if not self._emits & _TURN:
+            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
 
     def emit_nowait(self, message: Any, to: str | Node | Iterable[str | Node] | None = None) -> None:
         """`emit` to all of its targets at once, or to none.
@@ -140,15 +140,15 @@ class Context(Parcel):
             self._require_live()
         if parent is not None and parent.trace_id != self._trace.id:
             raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {self._trace.id}: leave it out")
-        self._emits += 1
-        if not self._emits & _TURN:
-            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
         chunk = _chunks.made(self, text, stream_id, seq, done, meta)
         writer, channel = _chunks.way_out(self) if to is None else (self, None)
         if to is not None or writer._station.chunk_targets:
             await _chunks.pass_on(writer, chunk, to)
         elif channel is not None and not channel.offer(chunk, self._station.name):
             await channel.put(chunk, self._station.name)
+        self._emits += 1
+        if not self._emits & _TURN:
+            await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
         return chunk
 
     async def call_playbook(self, playbook: Any, message: Any = None, timeout: float | None = None) -> Any:

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from penguiflow._arrival import Arrival, admitted, admitted_now, waited
+from penguiflow._channel import ChannelClosed
 from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowErrorCode, FlowStateError
@@ -96,8 +97,11 @@ async def chunk(
         await emitted(run, parent.model_copy(update={"payload": piece}), stations)
         return piece
     channel = run.rookery if trace is None else reader_of(trace)
-    if channel is not None:
-        await channel.put(piece)
+    try:
+        if channel is not None:
+            await channel.put(piece)
+    except ChannelClosed:
+        raise FlowStateError(f"flow {run.name!r} was stopped while this chunk waited for room") from None
     return piece
 
 

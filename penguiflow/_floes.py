@@ -46,6 +46,8 @@ def push(parcel: Parcel, loops: bool = False) -> Parcel | asyncio.Future[bool] |
         raise asyncio.QueueFull(full_text(parcel))
     parcel._since = trace.run.loop.time()
     room = _room(trace, index)
+    if loops:
+        room.let_in(parcel._edge, gather)  # nobody overtakes who lines up
     outside = parcel._edge < 0 and trace.context is not None
     variables = trace.context.copy() if outside and trace.context is not None else copy_context()
     if place == PARKS:
@@ -150,13 +152,23 @@ def _refuse_burst(parcels: Iterable[Parcel]) -> None:
             raise asyncio.QueueFull(full_text(parcel))
 
 
+async def let_in(full: list[asyncio.Future[bool]]) -> None:
+    """Wait until every full floe has taken its message in; whoever gives up withdraws those that still line up."""
+    try:
+        for accepted in full:
+            await accepted
+    except asyncio.CancelledError:
+        for accepted in full:
+            accepted.cancel()
+        raise
+
+
 async def send(parcel: Parcel, value: Any, stations: tuple[Station, ...], leaves: bool) -> None:
     """Emit a value from inside a node, waiting where a floe or Rookery is full."""
     following, full = deliver(parcel, stations, value)
     if following is not None:
         parcel._trace.run.kernel.spawn(following)
-    for accepted in full:
-        await accepted
+    await let_in(full)
     if leaves:
         await surface(parcel, value)
 

@@ -60,10 +60,11 @@ class PenguiFlow(Runnable):
 
         async def opened() -> Trace:
             run = self._require()
+            stations = self._places(run, to)
             arrival = Arrival(run, message, timeout_s)
             trace = admitted(run, arrival, STREAM) or await waited(run, arrival, STREAM)
             trace.reader = Channel(run.queue_maxsize)
-            entry.started(trace, arrival, self._places(run, to))
+            entry.started(trace, arrival, stations)
             return trace
 
         return FlowStream(opened)

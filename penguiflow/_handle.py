@@ -16,7 +16,7 @@ from penguiflow._lifecycle import cancel
 from penguiflow._messages import StreamChunk
 from penguiflow._reports import log_unheard
 from penguiflow._results import failure, output, outputs, settled
-from penguiflow._trace import CANCELLED, FAILED, Trace, called_from
+from penguiflow._trace import CANCELLED, Trace, called_from
 
 _ENTER = "enter the stream first: `async with flow.stream(x) as s`"
 
@@ -70,8 +70,8 @@ class TraceHandle:
     async def _finished(self) -> None:
         if not self._reading:
             self._ignore()
-        self._trace.heard = True
         await settled(self._trace)
+        self._trace.heard = True
         _raise_failure(self._trace)
 
     def _ignore(self) -> None:
@@ -81,13 +81,13 @@ class TraceHandle:
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._reading:
             raise FlowStateError("this handle is being read already: one reader gets everything, two would share it")
-        self._reading = self._trace.iterated = self._trace.heard = True
+        self._reading = self._trace.iterated = True
         return _Reading(self._trace, self._ignore)
 
     def __del__(self) -> None:
         trace = self._trace
         if trace.settled:
-            if trace.error is not None and not trace.heard and trace.outcome == FAILED:
+            if trace.error is not None and not (trace.heard or trace.answered) and trace.outcome != CANCELLED:
                 log_unheard(trace)
         elif not self._reading:
             trace.forsaken = not trace.heard
@@ -116,11 +116,13 @@ class _Reading:
             return await channel.get()
         except ChannelClosed:
             pass
+        self._trace.heard = True
         _raise_failure(self._trace)
         raise StopAsyncIteration
 
     def __del__(self) -> None:
         if not self._trace.settled:
+            self._trace.forsaken, self._trace.iterated = True, False
             self._ignore()
 
 

@@ -35,10 +35,8 @@ def gather(parcel: Parcel) -> Parcel | None:
     bucket = trace.joins.setdefault(station.index, Bucket())
     bucket.items.append(parcel)
     if len(bucket.items) < station.join.k:
-        if bucket.timer is None and station.join.timeout_s is not None:
-            bucket.timer = trace.run.loop.call_later(
-                station.join.timeout_s, _give_up, trace, station.index, bucket, context=Variables()
-            )
+        if bucket.timer is None:
+            _wait(trace, station.index, bucket)
         return None
     if bucket.timer is not None:
         bucket.timer.cancel()
@@ -46,6 +44,12 @@ def gather(parcel: Parcel) -> Parcel | None:
     parts, bucket.items = sorted(bucket.items, key=_order), []
     bucket.fired += 1
     return _joined(parcel, parts)
+
+
+def _wait(trace: Trace, index: int, bucket: Bucket) -> None:
+    join = trace.run.stations[index].join
+    if join is not None and join.timeout_s is not None:
+        bucket.timer = trace.run.loop.call_later(join.timeout_s, _give_up, trace, index, bucket, context=Variables())
 
 
 def _order(parcel: Parcel) -> int:
@@ -76,6 +80,10 @@ def _give_up(trace: Trace, index: int, bucket: Bucket) -> None:
     """The join's own time-out."""
     bucket.timer = None
     if trace.outcome is not None or not bucket.items:
+        return
+    room = (trace.rooms or {}).get(index)
+    if room is not None and any(room.queued(edge) for edge in tuple(room.queues)):
+        _wait(trace, index, bucket)  # what it waits for has come, and stands in line for a place
         return
     error = starvation(trace, index)
     bucket.items.clear()

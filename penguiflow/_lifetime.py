@@ -21,6 +21,8 @@ from penguiflow._run import Run
 
 log = logging.getLogger("penguiflow")
 
+CLOSE_S = 1.0  # how long a stop that is cancelled may still take to close resources
+
 
 class Lifetime:
     """One run, and the task that keeps its resources open."""
@@ -122,10 +124,25 @@ class Lifetime:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
-            await asyncio.wait([keeper])
-            if not keeper.cancelled():
-                keeper.exception()  # it has been raised already
-        flow_event("flow_stop", self.run, self.epoch)
+        try:
+            if keeper is not None:
+                await asyncio.wait([keeper])
+                if not keeper.cancelled():
+                    keeper.exception()  # it has been raised already
+        finally:
+            _turn_away(self.run)
+            self.run.rookery.close()
+            flow_event("flow_stop", self.run, self.epoch)
+
+    async def hasten(self, stopping: asyncio.Task[None]) -> None:
+        """Whoever stops the flow is cancelled himself: end it now, whatever is still to be closed."""
+        self.cancel_all()
+        _, pending = await asyncio.wait([stopping], timeout=CLOSE_S)
+        if pending:
+            stopping.cancel()
+            log.error("flow %r was cancelled while it closed its resources, and gave them up", self.run.name)
+        elif not stopping.cancelled() and stopping.exception() is not None:
+            log.error("flow %r could not close its resources", self.run.name, exc_info=stopping.exception())
 
     def cancel_all(self) -> None:
         """Cancel every trace that is still live."""
@@ -145,8 +162,18 @@ class Lifetime:
     async def _closed(self) -> None:
         self._over.set()
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            await keeper
+        if keeper is None:
+            return
+        if self.run.ready is not None and not self.run.ready.is_set():
+            keeper.cancel()  # it is still opening them
+        try:
+            await asyncio.wait([keeper])
+        except asyncio.CancelledError:
+            keeper.cancel()
+            raise
+        error = None if keeper.cancelled() else keeper.exception()
+        if error is not None:
+            raise error
 
 
 def _turn_away(run: Run) -> None:

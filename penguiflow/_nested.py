@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from penguiflow._errors import FlowError, TraceCancelled
@@ -91,7 +91,9 @@ async def run_nested(
         await finished
     except asyncio.CancelledError:
         decide(trace, CANCELLED, TraceCancelled(trace.id))
-        await settled(trace)  # what it cleans up ends before its caller goes on
+        while not trace.settled:  # what it cleans up ends before its caller goes on, for as long as its grace lasts
+            with suppress(asyncio.CancelledError):
+                await settled(trace)
         raise
     return _outputs(trace)
 
@@ -124,8 +126,6 @@ def _outputs(trace: Trace) -> list[Output]:
     outputs, answered = trace.outputs, trace.answered
     error, trace.error = trace.error, None
     del trace
-    delivered = next((output.payload for output in outputs if isinstance(output.payload, FlowError)), None)
-    error = error or delivered  # an error that a plugin wants delivered is none of the caller's outputs
     if error is not None and not answered:
         try:
             raise error
@@ -164,6 +164,7 @@ async def enter_resources(plan: Plan, run: Run, stack: AsyncExitStack) -> None:
 
 
 def _single(parcel: Parcel, plan: Plan, outputs: list[Output]) -> Any:
+    _raise_delivered(outputs)
     if len(outputs) > 1:
         raise ValueError(f"playbook {plan.name!r} gave {len(outputs)} outputs: join them into one inside it")
     if not outputs:
@@ -181,10 +182,19 @@ async def subflow(parcel: Parcel) -> Any:
     run = nested_run(parcel._trace.run, parcel._station)
     value = parcel._payload if parcel._raw is None else parcel.message
     outputs = await run_nested(parcel, run, value, forwards=True)
-    results = [_returned(parcel, output) for output in outputs]
-    for result in results[:-1]:
+    results = [_returned(parcel, output) for output in outputs if not isinstance(output.payload, FlowError)]
+    last = results.pop() if results and len(results) == len(outputs) else None
+    for result in results:
         await parcel.emit(result)  # type: ignore[attr-defined]
-    return results[-1] if results else None
+    _raise_delivered(outputs)
+    return last
+
+
+def _raise_delivered(outputs: list[Output]) -> None:
+    """Raise an error that a plugin wants delivered: it is none of the caller's outputs."""
+    for output in outputs:
+        if isinstance(output.payload, FlowError):
+            raise output.payload.twin()
 
 
 def _returned(parcel: Parcel, output: Output) -> Any:

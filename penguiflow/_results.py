@@ -59,7 +59,12 @@ def output(trace: Trace) -> Any:
     if not trace.outputs:
         return None
     if isinstance(trace.outputs[0].payload, FlowError):
-        raise trace.outputs[0].payload
+        error = trace.outputs[0].payload.twin()
+        del trace
+        try:
+            raise error
+        finally:
+            del error
     return outputs(trace)[0]
 
 

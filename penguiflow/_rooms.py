@@ -66,6 +66,16 @@ class Room:
                 break
         return parcel, variables
 
+    def let_in(self, edge: int, gather: Callable[[Parcel], Parcel | None]) -> None:
+        """Let everybody in who lines up for a floe, whatever it holds."""
+        queue = self.queues.pop(edge, deque())
+        for entry in queue:
+            if not entry.accepted.done():
+                entry.accepted.set_result(True)
+                parcel = gather(entry.parcel)
+                if parcel is not None:
+                    self.park(parcel, entry.variables)
+
     def queue(self, parcel: Parcel, variables: Variables, accepted: asyncio.Future[bool]) -> None:
         """Line up for a full floe."""
         self.queues.setdefault(parcel._edge, deque()).append(Waiting(parcel, variables, accepted))

@@ -102,8 +102,7 @@ class Runnable:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
             if self._life is not None and self._stopping is not None:
-                self._life.cancel_all()
-                await asyncio.wait([self._stopping])
+                await self._life.hasten(self._stopping)
             raise
 
     async def _stop(self, life: Lifetime, drain_s: float | None) -> None:

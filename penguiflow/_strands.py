@@ -17,7 +17,7 @@ from penguiflow._binding import checked
 from penguiflow._control import controls, judged
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import routes, surface
-from penguiflow._floes import deliver, push, release
+from penguiflow._floes import deliver, let_in, push, release
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._models import WM
@@ -230,8 +230,8 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
     except asyncio.QueueFull as exc:
         await _failed(trace, parcel, _overflow(trace, parcel, exc))
         return None
-    for accepted in full:
-        await accepted
+    if full:
+        await let_in(full)
     if trace.outcome is not None:
         return None
     release(trace, station)
