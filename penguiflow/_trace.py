@@ -137,7 +137,7 @@ class Trace:
         self.epoch: float = 0.0
         self.ts: float | None = None
         self.caller: Parcel | None = None  # the node that a nested run runs in
-        self.forwards = False  # whether a nested run's chunks go where its caller's would
+        self.forwards: bool = False  # whether a nested run's chunks go where its caller's would
         self.runs: int = 0
         self.headers: Headers | None = None
         self.deadline_s: float | None = None
