@@ -1,7 +1,6 @@
 """Law 1: every accepted message belongs to a trace, every trace ends exactly once, and nobody waits on one that has."""
 
 import asyncio
-import functools
 import time
 from contextlib import asynccontextmanager, nullcontext
 
@@ -23,20 +22,11 @@ from penguiflow import (
     node,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 WAYS = ("ask", "stream", "start", "emit")
 OUTCOMES = ("completed", "failed", "cancelled", "expired")
 CODES = dict(zip(OUTCOMES, (None, "NODE_EXCEPTION", "TRACE_CANCELLED", "DEADLINE_EXCEEDED"), strict=True))
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
 
 
 @node

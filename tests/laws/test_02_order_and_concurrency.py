@@ -1,7 +1,6 @@
 """Law 2: each predecessor's messages in order, one at a time; and nobody waits, except at a limit that somebody set."""
 
 import asyncio
-import functools
 import itertools
 import random
 from typing import Any
@@ -9,16 +8,7 @@ from typing import Any
 import pytest
 
 from penguiflow import ROOKERY, Context, FlowError, Message, StreamChunk, create, node, subflow
-from tests.utils.flowtestkit import clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import clock, in_time, quiet
 
 
 class Gauge:

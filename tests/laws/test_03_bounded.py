@@ -19,16 +19,7 @@ from penguiflow import (
     stream_flow,
     subflow,
 )
-from tests.utils.flowtestkit import quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import in_time, quiet
 
 
 class Gate:

@@ -1,7 +1,6 @@
 """Law 3: slots, limits and cycles: nothing that a flow waits for can be itself."""
 
 import asyncio
-import functools
 
 import pytest
 
@@ -16,16 +15,7 @@ from penguiflow import (
     node,
     subflow,
 )
-from tests.utils.flowtestkit import clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import clock, in_time, quiet
 
 
 @node

@@ -1,22 +1,12 @@
 """Law 4: an asker who goes away takes his trace with him, and other traces lose nothing."""
 
 import asyncio
-import functools
 from contextlib import nullcontext, suppress
 
 import pytest
 
 from penguiflow import ROOKERY, Context, FlowError, Message, TraceCancelled, create, join_k, node
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 @node

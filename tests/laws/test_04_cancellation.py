@@ -1,7 +1,6 @@
 """Law 4: cancelling reaches everything of a trace at once, and nothing of any other."""
 
 import asyncio
-import functools
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -22,16 +21,7 @@ from penguiflow import (
     router,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 async def forever(x=None):

@@ -1,22 +1,12 @@
 """Law 4: nothing goes on that nobody waits for: when a flow stops, when a caller gives up, when a task is cancelled."""
 
 import asyncio
-import functools
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from penguiflow import Context, FlowError, TraceCancelled, create, map_concurrent, node, subflow
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 @node

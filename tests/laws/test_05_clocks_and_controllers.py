@@ -1,7 +1,6 @@
 """Law 5: the wall clock is read once, on entry; and a controller that runs out ends with an answer."""
 
 import asyncio
-import functools
 import time
 from typing import Any
 
@@ -19,16 +18,7 @@ from penguiflow import (
     node,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 class Wall:

@@ -1,7 +1,6 @@
 """Law 5: deadlines and budgets stop work before it starts and while it runs, and clock jumps don't matter."""
 
 import asyncio
-import functools
 import time
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,19 +21,10 @@ from penguiflow import (
     router,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, virtual_time
+from tests.utils.flowtestkit import Recorder, clock, in_time
 
 HOPS, TOKENS, COST = (FlowErrorCode(f"{kind}_BUDGET_EXHAUSTED") for kind in ("HOP", "TOKEN", "COST"))
 LATE = FlowErrorCode.DEADLINE_EXCEEDED
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
 
 
 async def forever(x=None):

@@ -1,7 +1,6 @@
 """Law 6: every error is raised to who waits, or logged, or delivered; and the original exception survives."""
 
 import asyncio
-import functools
 import time
 import traceback
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -22,16 +21,7 @@ from penguiflow import (
     predicate_router,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 class Mine(Exception):

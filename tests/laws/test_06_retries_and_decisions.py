@@ -1,7 +1,6 @@
 """Law 6: first the retries, then whoever may decide, then the failure; and what counts as which error."""
 
 import asyncio
-import functools
 
 import pytest
 
@@ -25,16 +24,7 @@ from penguiflow import (
     router,
     subflow,
 )
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
-
-
-def in_time(test):
-    """`virtual_time`, where a test that hangs fails: with everything blocked, the clock jumps to its time-out."""
-
-    async def guarded(*args, **kwargs):
-        await asyncio.wait_for(test(*args, **kwargs), 1e6)
-
-    return virtual_time(functools.wraps(test)(guarded))
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
 class Mine(Exception):

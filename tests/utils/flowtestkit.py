@@ -66,6 +66,16 @@ def virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
+def in_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """`virtual_time`, where a test that waits for something that never comes fails after a million virtual seconds."""
+
+    @functools.wraps(test)
+    async def guarded(*args: Any, **kwargs: Any) -> None:
+        await asyncio.wait_for(test(*args, **kwargs), 1e6)
+
+    return virtual_time(guarded)
+
+
 async def quiet() -> None:
     """Wait until every other task is blocked (on a `VirtualLoop`)."""
     assert isinstance(asyncio.get_running_loop(), VirtualLoop), "decorate the test with @virtual_time"
