@@ -7,7 +7,7 @@ doesn't pass is a `FlowError` that says what was wanted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any, Union, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -46,12 +46,14 @@ def binder(station: Any, wants: Any) -> Call:
     """From a parcel, the argument that the node takes."""
     checks = station.policy.validate in ("both", "in")
     parts = [part for part in members(wants) if part is not type(None)]
-    if parts and all(is_message(part) for part in parts):
-        return _messagebinder(station, parts, checks)
-    bare = [part for part in parts if not is_message(part)]
-    validator = adapter(Union[tuple(bare)] if len(bare) < len(parts) else wants) if checks else None  # noqa: UP007
-    if wants in (UNKNOWN, Any, object) or len(bare) < len(parts):
-        return lambda parcel: _as_it_came(parcel, station, validator, wants)
+    envelopes = [part for part in parts if is_message(part)]
+    if envelopes and len(envelopes) == len(parts):
+        return _message_binder(station, envelopes, checks)
+    if envelopes:
+        return _mixed_binder(station, wants, envelopes, checks)
+    validator = adapter(wants) if checks else None
+    if wants in (UNKNOWN, Any, object):
+        return lambda parcel: parcel._payload if parcel._raw is None else parcel.message
     if validator is None:
         return lambda parcel: parcel._payload
 
@@ -62,13 +64,20 @@ def binder(station: Any, wants: Any) -> Call:
     return bind
 
 
-def _as_it_came(parcel: Any, station: Any, validator: TypeAdapter[Any] | None, wants: Any) -> Any:
-    """What the node before returned: its message, or its payload, checked if the annotation has a say in it."""
-    if parcel._raw is not None or _fits_a_message(wants, type(parcel._payload)):
-        return parcel.message
-    if validator is not None:
-        parcel._payload = _validated(parcel, validator, station, wants)
-    return parcel._payload
+def _mixed_binder(station: Any, wants: Any, envelopes: list[type[Message[Any]]], checks: bool) -> Call:
+    """For `Message[A] | B`: what came as a message, or fits its payload alone, comes as one; the rest bare."""
+    plain = tuple(arg for arg in get_args(wants) if not any(is_message(part) for part in members(arg)))
+    validator = adapter(Union[plain]) if checks and plain else None  # noqa: UP007
+    in_envelope = _message_binder(station, envelopes, checks)
+
+    def bind(parcel: Any) -> Any:
+        if parcel._raw is not None or _fits_a_message(wants, type(parcel._payload)):
+            return in_envelope(parcel)
+        if validator is not None:
+            parcel._payload = _validated(parcel, validator, station, wants)
+        return parcel._payload
+
+    return bind
 
 
 def _fits_a_message(wants: Any, cls: type) -> bool:
@@ -78,7 +87,7 @@ def _fits_a_message(wants: Any, cls: type) -> bool:
     return inside and not any(admits(part, cls) for part in parts if not is_message(part))
 
 
-def _messagebinder(station: Any, models: list[type[Message[Any]]], checks: bool) -> Call:
+def _message_binder(station: Any, models: list[type[Message[Any]]], checks: bool) -> Call:
     inner = tuple(payload_of(model) for model in models)
     validator = adapter(Union[inner]) if checks and UNKNOWN not in inner else None  # noqa: UP007
     model = models[0] if len(models) == 1 else Message

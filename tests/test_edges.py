@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Annotated, Any, Protocol, TypedDict
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from penguiflow import (
     CycleError,
@@ -149,6 +149,24 @@ async def test_a_union_of_messages_is_given_the_envelope(optional: bool):
         assert await flow.ask(Query(text="x")) == "Query default"
         if not optional:
             assert await flow.ask(3) == "int default"
+
+
+@virtual_time
+async def test_a_union_of_message_and_payload_checks_both():
+    got: list[str] = []
+
+    @node
+    async def takes(x: Message[Query] | Annotated[int, Field(gt=3)]) -> None:
+        got.append(type(x.payload if isinstance(x, Message) else x).__name__)
+
+    async with create(takes) as flow:
+        for fits in (Message(payload=Query(text="x")), Query(text="x"), 5):
+            await flow.ask(fits)
+        for unfit in (Message(payload="junk"), 1, "junk"):
+            with pytest.raises(FlowError) as caught:
+                await flow.ask(unfit)
+            assert caught.value.code == FlowErrorCode.VALIDATION
+    assert got == ["Query", "Query", "int"]
 
 
 @virtual_time
