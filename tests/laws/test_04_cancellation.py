@@ -22,37 +22,7 @@ from penguiflow import (
     subflow,
 )
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
-
-
-async def forever(x=None):
-    await asyncio.Event().wait()
-
-
-@node
-async def same(x):
-    return x
-
-
-@node
-async def stuck(x):
-    await forever()
-
-
-@node
-async def nap(seconds: float) -> float:
-    await asyncio.sleep(seconds)
-    return seconds
-
-
-@node(max_retries=1, backoff_base=1e5)
-async def backs_off(x):
-    raise ValueError(x)
-
-
-@node
-async def pours(x, ctx: Context):
-    for i in range(9):
-        await ctx.emit(i)
+from tests.utils.nodes import backs_off, forever, nap, pours, same, stuck
 
 
 @node
