@@ -10,7 +10,6 @@ import asyncio
 import math
 import time
 from contextlib import suppress
-from contextvars import Context as Variables
 from typing import Any
 
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
@@ -184,6 +183,6 @@ def _opened(run: Run, arrival: Arrival, mode: str, caller: Trace | None = None) 
     if arrival.limit is not None:
         trace.deadline = arrival.limit
         trace.deadline_s = trace.epoch + arrival.limit
-        trace.timer = run.loop.call_at(arrival.limit, pass_deadline, trace, context=Variables())
+        trace.timer = run.call_at(arrival.limit, pass_deadline, trace)
     trace.limited = trace.budget is not None or arrival.limit is not None
     return trace

@@ -6,7 +6,6 @@ predecessors, then of arrival; their `meta` is merged in that order, later wins.
 
 from __future__ import annotations
 
-from contextvars import Context as Variables
 from typing import Any
 
 from penguiflow._lifecycle import fail, rest, starvation
@@ -49,7 +48,7 @@ def gather(parcel: Parcel) -> Parcel | None:
 def _wait(trace: Trace, index: int, bucket: Bucket) -> None:
     join = trace.run.stations[index].join
     if join is not None and join.timeout_s is not None:
-        bucket.timer = trace.run.loop.call_later(join.timeout_s, _give_up, trace, index, bucket, context=Variables())
+        bucket.timer = trace.run.call_later(join.timeout_s, _give_up, trace, index, bucket)
 
 
 def _order(parcel: Parcel) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context as Variables
 
 from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
@@ -47,7 +46,7 @@ def decide(trace: Trace, outcome: str, error: FlowError | None) -> bool:
     _cancel_strands(trace)
     if trace.strands:
         grace = GRACE_S * trace.height  # what is nested settles first
-        trace.grace = trace.run.loop.call_later(grace, settle, trace, context=Variables())
+        trace.grace = trace.run.call_later(grace, settle, trace)
     else:
         settle(trace)
     return True

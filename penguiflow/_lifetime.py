@@ -115,7 +115,7 @@ class Lifetime:
     def hurry(self, drain_s: float | None) -> None:
         """Give a stop that is under way no more than `drain_s` from now on."""
         if drain_s is not None:
-            self._hurries.append(self.run.loop.call_later(drain_s, self.cancel_all))
+            self._hurries.append(self.run.call_later(drain_s, self.cancel_all))
 
     async def _abort(self) -> None:
         """Give up before the flow was ready: close what has been opened."""

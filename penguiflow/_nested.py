@@ -83,12 +83,10 @@ async def run_nested(
         if trace.deadline is None or limit < trace.deadline:
             trace.deadline = limit
             trace.limited = True
-            trace.timer = run.loop.call_at(limit, pass_deadline, trace)
-    finished: asyncio.Future[None] = run.loop.create_future()
-    trace.waiters = [finished]
+            trace.timer = run.call_at(limit, pass_deadline, trace)
     begin(trace, _entering(trace, parcel, value))
     try:
-        await finished
+        await settled(trace)
     except asyncio.CancelledError:
         decide(trace, CANCELLED, TraceCancelled(trace.id))
         while not trace.settled:  # what it cleans up ends before its caller goes on, for as long as its grace lasts

@@ -75,3 +75,11 @@ class Run:
         self.idle: list[Callable[[], None]] = []
         self.nested: dict[int, Run] = {}  # of its subflow nodes, by their index
         self.playbooks: WeakKeyDictionary[Any, dict[int, Run]] = WeakKeyDictionary()  # by plan and node
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """A timer in an empty context. A cancelled timer lingers in the loop, and would keep its caller's variables."""
+        return self.loop.call_at(when, callback, *args, context=Variables())
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """`call_at`, so many seconds from now."""
+        return self.call_at(self.loop.time() + delay, callback, *args)

@@ -48,8 +48,7 @@ def begin(trace: Trace, parcels: Sequence[Parcel]) -> None:
     trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
     if trace.run.dispatch.listeners and trace.mode != CHILD:
         trace.context = copy_context()
-    task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
-    strand.task = task
+    strand.task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
 
 
 def join_in(parcel: Parcel) -> None:
@@ -77,22 +76,14 @@ async def _opened(trace: Trace) -> bool:
     if root.ready is not None:
         await root.ready.wait()
     if root.broken is not None:
-        error = _broken(trace, root.broken)
+        text = f"the flow's resources could not be opened: {type(root.broken).__name__}: {root.broken}"
+        error = _of_no_node(trace, text, root.broken)
         fail(trace, error)
         deliver_error(trace, error)
     return root.broken is None
 
 
-def _broken(trace: Trace, cause: BaseException) -> FlowError:
-    return FlowError(
-        trace_id=trace.id,
-        code=FlowErrorCode.NODE_EXCEPTION,
-        message=f"the flow's resources could not be opened: {type(cause).__name__}: {cause}",
-        original_exc=cause,
-    )
-
-
-async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: Sequence[Parcel] | None = None) -> None:
+async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
     current_trace.set(trace)
     try:
         if trace.unbegun is not None and (trace.run.root.ready is None or await _opened(trace)):
@@ -104,7 +95,7 @@ async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: S
         cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
         raise
     except BaseException as exc:
-        error = _unexpected(trace, exc)
+        error = _of_no_node(trace, f"{type(exc).__name__} ended the trace: {exc}", exc)
         if trace.outcome is None:
             log_failure(trace, error)
             deliver_error(trace, error)
@@ -115,13 +106,8 @@ async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None, first: S
         left(trace, strand)
 
 
-def _unexpected(trace: Trace, exc: BaseException) -> FlowError:
-    return FlowError(
-        trace_id=trace.id,
-        code=FlowErrorCode.NODE_EXCEPTION,
-        message=f"{type(exc).__name__} ended the trace: {exc}",
-        original_exc=exc,
-    )
+def _of_no_node(trace: Trace, text: str, cause: BaseException) -> FlowError:
+    return FlowError(trace_id=trace.id, code=FlowErrorCode.NODE_EXCEPTION, message=text, original_exc=cause)
 
 
 async def _hop(run: Run, trace: Trace, parcel: Parcel) -> Parcel | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any, Protocol, TypedDict
@@ -371,10 +372,19 @@ async def test_traces_that_expire_before_a_full_rookery_leave_nothing_there():
                 await flow.fetch()
 
 
-@pytest.mark.parametrize("way", ["ask", "fail", "emit", "late"])
+@node
+async def calls_in_time(x: Any, ctx: Any) -> Any:
+    return await ctx.call_playbook(INNER, x, timeout=1e5)
+
+
+INNER = create(same)
+WAYS = {"ask": same, "fail": fails, "emit": fails, "late": Node(forever), "nested": calls_in_time}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @virtual_time
 async def test_a_settled_trace_needs_no_garbage_collector(way: str):
-    async with create(fails if way in ("fail", "emit") else same if way == "ask" else Node(forever)) as flow:
+    async with create(WAYS[way]) as flow:
 
         async def once() -> None:
             try:
@@ -397,6 +407,18 @@ async def test_a_settled_trace_needs_no_garbage_collector(way: str):
         finally:
             gc.enable()
             logging.getLogger("penguiflow").setLevel(logging.NOTSET)
+
+
+@virtual_time
+async def test_a_playbooks_time_limit_keeps_nothing_once_it_is_met():
+    load = Query(text="heavy")
+    kept = weakref.ref(load)
+    asyncio.get_running_loop().call_later(1e4, int)  # behind it a cancelled timer lingers
+    async with create(calls_in_time) as flow:
+        assert await flow.ask(load) is load
+        del load
+        gc.collect()
+        assert kept() is None
 
 
 @virtual_time
