@@ -14,7 +14,7 @@ from typing import Any
 
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
 from penguiflow._lifecycle import free_slot, pass_deadline
-from penguiflow._messages import Message, new_trace_id
+from penguiflow._messages import is_enveloped, new_trace_id
 from penguiflow._run import Run
 from penguiflow._trace import EMIT, START, Ledger, Trace, current_trace
 
@@ -34,8 +34,8 @@ class Arrival:
 
     def __init__(self, run: Run, message: Any, timeout_s: float | None = None) -> None:
         self.message: Any = message
-        self.enveloped: bool = isinstance(message, Message)
-        self.now: float = run.loop.time()
+        self.enveloped: bool = is_enveloped(message)
+        self.now: float = run.clock()
         self.wall: float = time.time()
         self.limit: float | None = None
         if timeout_s is not None:
@@ -79,11 +79,11 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
         FlowStateError: the flow is stopping.
         ValueError: the message's trace is live already.
     """
-    _refuse(run, arrival, caller_in(run))
     caller = _live_caller()
+    _refuse(run, arrival, None if current_trace.get() is None else caller_in(run))
     if caller is not None and mode not in (EMIT, START):
         return _opened(run, arrival, mode, caller)
-    if run.used >= _bound(run) or (run.queue and _live_caller() is None):
+    if run.used >= _bound(run, caller) or (run.queue and caller is None):
         return None
     run.used += 1
     return _opened(run, arrival, mode)
@@ -115,7 +115,7 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
             f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
         )
     slot: asyncio.Future[None] = run.loop.create_future()
-    waiting = (slot, _bound(run))
+    waiting = (slot, _bound(run, None))
     run.queue.append(waiting)
     try:
         async with asyncio.timeout_at(arrival.limit):
@@ -138,9 +138,9 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
     return _opened(run, arrival, mode)
 
 
-def _bound(run: Run) -> int:
+def _bound(run: Run, caller: Trace | None) -> int:
     """How many traces there may be. Those that a node sets going get as many places again: it holds one itself."""
-    return run.max_traces if _live_caller() is None else 2 * run.max_traces
+    return run.max_traces if caller is None else 2 * run.max_traces
 
 
 def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
@@ -157,7 +157,7 @@ def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
 def _refuse(run: Run, arrival: Arrival, caller: Trace | None) -> None:
     if run.draining and caller is None:
         raise FlowStateError(f"flow {run.name!r} is stopping and takes no more messages: call run() after stop()")
-    if arrival.live(run) is not None:
+    if arrival.enveloped and arrival.live(run) is not None:
         raise ValueError(
             f"trace {arrival.trace_id!r} is live already: `emit` joins a live trace; a new one needs an id of its own, "
             "as a bare payload gets it; inside a node, `ctx.call_playbook` stays in the trace"

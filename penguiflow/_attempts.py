@@ -91,7 +91,7 @@ async def _attempt(parcel: Parcel) -> Any:
     if limit is None or trace.inside(limit):
         return await _timed(parcel)
     if limit.locked() and not parcel._since:
-        parcel._since = trace.run.loop.time()
+        parcel._since = trace.run.clock()
     async with limit:
         trace.held = held = trace.held or []
         held.append(limit)

@@ -63,7 +63,7 @@ class Context(Parcel):
     def deadline_left(self) -> float | None:
         """Seconds until the trace expires, never below 0; `None` if it doesn't."""
         deadline = self._trace.deadline
-        return None if deadline is None else max(0.0, deadline - self._trace.run.loop.time())
+        return None if deadline is None else max(0.0, deadline - self._trace.run.clock())
 
     async def emit(self, message: Any, to: str | Node | Iterable[str | Node] | None = None) -> None:
         """Send a payload or message on at once, waiting where a floe is full.

@@ -10,7 +10,7 @@ from typing import Any
 
 from penguiflow._errors import FlowErrorCode
 from penguiflow._lifecycle import expire
-from penguiflow._messages import Message
+from penguiflow._messages import is_enveloped
 from penguiflow._models import WM, after_run, exhausted
 from penguiflow._parcel import Parcel
 from penguiflow._trace import Trace
@@ -28,7 +28,7 @@ def controls(trace: Trace) -> None:
 
 def judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
     """What a controller returned, its memory's hops written; `None` if its own budget is used up."""
-    payload = value.payload if isinstance(value, Message) else value
+    payload = value.payload if is_enveloped(value) else value
     if not isinstance(payload, WM):
         return value
     controls(trace)
@@ -38,4 +38,4 @@ def judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
     if spent is not None:
         expire(trace, _USED_UP[spent], parcel)
         return None
-    return value.model_copy(update={"payload": memory}) if isinstance(value, Message) else memory
+    return value.model_copy(update={"payload": memory}) if is_enveloped(value) else memory

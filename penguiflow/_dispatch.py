@@ -17,7 +17,7 @@ from typing import Any
 
 import pluggy
 
-from penguiflow._events import EVENT_TYPES, FlowEvent
+from penguiflow._events import EVENT_TYPES, FlowEvent, Place
 from penguiflow._hooks import (
     ASYNC_HOOKS,
     HOOKS,
@@ -123,17 +123,16 @@ class Dispatch:
         wanted = {kind: tuple(o for o in self._observers if kind in o.types) for kind in EVENT_TYPES}
         return {kind: observers for kind, observers in wanted.items() if observers}
 
-    def send(self, event: FlowEvent) -> None:
+    def send(self, event: FlowEvent, listeners: tuple[Impl, ...]) -> None:
         """Show an event to those who listen to its type."""
-        for impl in self.listeners.get(event.event_type, ()):
+        for impl in listeners:
             try:
                 impl.call(event)
-                if impl.failures:
-                    impl.failures = 0
+                impl.failures = 0
             except Exception as exc:
-                self._failed(impl, "on_event", exc, event.flow_name)
+                self.failed(impl, "on_event", exc, event.flow_name)
 
-    def _failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
+    def failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
         impl.failures += 1
         log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
         quarantined = hook != "resolve_route" and impl.failures >= QUARANTINE_AFTER
@@ -148,7 +147,7 @@ class Dispatch:
         if not others:
             return
         extra = {"plugin": impl.plugin, "hook": hook, "failures": impl.failures, "quarantined": quarantined}
-        event = FlowEvent("plugin_error", time.time(), flow_name, error=exc, extra=extra)
+        event = FlowEvent("plugin_error", time.time(), Place(flow_name), error=exc, extra=extra)
         for other in others:
             try:
                 other.call(event)
@@ -167,7 +166,7 @@ class Dispatch:
             except (Exception, asyncio.CancelledError) as exc:
                 if not (isinstance(exc, Exception) or is_stray(exc)):
                     raise
-                self._failed(impl, "resolve_route", exc, request.flow_name)
+                self.failed(impl, "resolve_route", exc, request.flow_name)
                 exc.add_note(f"raised by the plugin {impl.plugin!r} in resolve_route")
                 raise
             impl.failures = 0
@@ -185,7 +184,7 @@ class Dispatch:
             except (Exception, asyncio.CancelledError) as exc:
                 if not (isinstance(exc, Exception) or is_stray(exc)):
                     raise
-                self._failed(impl, "on_error", exc, flow_name)
+                self.failed(impl, "on_error", exc, flow_name)
             else:
                 impl.failures = 0
                 if answer is not None:
@@ -213,7 +212,7 @@ class Dispatch:
             try:
                 answer: str | bytes | None = impl.call(request)
             except Exception as exc:
-                self._failed(impl, "export_graph", exc, request.graph.name)
+                self.failed(impl, "export_graph", exc, request.graph.name)
             else:
                 if answer is not None:
                     return answer

@@ -39,7 +39,7 @@ def _entering(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> 
 
 def started(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> None:
     """Set a trace going, unless its deadline has passed already."""
-    if trace.deadline is not None and trace.deadline <= trace.run.loop.time():
+    if trace.deadline is not None and trace.deadline <= trace.run.clock():
         first = _entering(trace, arrival, stations)[0]
         trace.controlled = isinstance(first._payload, WM) and any(station.controller for station in stations)
         expire(trace, FlowErrorCode.DEADLINE_EXCEEDED, first)

@@ -6,7 +6,7 @@ Rules: an event is built only when somebody listens to its type. It is a snapsho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from penguiflow._messages import Message
 
@@ -25,7 +25,16 @@ NODE_EVENTS = (
 OTHER_EVENTS = ("route_decided", "route_dropped", "stream_chunk", "plugin_error")
 EVENT_TYPES = (*FLOW_EVENTS, *TRACE_EVENTS, *NODE_EVENTS, *OTHER_EVENTS)
 
-_NOTHING: Mapping[str, Any] = {}
+NOTHING: Mapping[str, Any] = {}
+NO_DEPTHS = (0, 0, 0)
+
+
+class Place(NamedTuple):
+    """Where something happens. One for each node of a run, and one for the run itself: events share them."""
+
+    flow_name: str
+    node_name: str | None = None
+    node_id: str | None = None
 
 
 class FlowEvent:
@@ -34,18 +43,12 @@ class FlowEvent:
     Attributes:
         event_type: One of `penguiflow.EVENT_TYPES`.
         ts: When (epoch seconds).
-        flow_name: The flow that it happened in; a subflow's own name inside a subflow.
-        node_name: The node that it happened in, if any.
-        node_id: That node's id, unique over nested flows (`flow/subflow/node`).
         trace_id: The trace that it belongs to, if any.
         invocation_id: Names one run of a node, retries included.
         parent_invocation_ids: The runs whose outputs this run consumes: several at a join, none at the entry.
         attempt: Counts a run's attempts from 0.
         latency_ms: How long the run (or, on attempt events, the attempt; on `trace_finish`, the trace) took.
         queue_wait_ms: How long the message waited for the node.
-        queue_depth_in: Messages of this trace that wait for the node.
-        queue_depth_out: Messages of this trace that wait for the node's successors.
-        trace_pending: Messages of this trace that wait anywhere.
         trace_inflight: Strands of this trace under way: each carries one message.
         outcome: On `trace_finish`: `completed`, `failed`, `cancelled` or `expired`.
         error: The exception, where there is one.
@@ -53,24 +56,20 @@ class FlowEvent:
     """
 
     __slots__ = (
+        "_depths",
+        "_place",
         "_source",
         "attempt",
         "error",
         "event_type",
         "extra",
-        "flow_name",
         "invocation_id",
         "latency_ms",
-        "node_id",
-        "node_name",
         "outcome",
         "parent_invocation_ids",
-        "queue_depth_in",
-        "queue_depth_out",
         "queue_wait_ms",
         "trace_id",
         "trace_inflight",
-        "trace_pending",
         "ts",
     )
 
@@ -78,43 +77,65 @@ class FlowEvent:
         self,
         event_type: str,
         ts: float,
-        flow_name: str,
-        node_name: str | None = None,
-        node_id: str | None = None,
+        place: Place,
         trace_id: str | None = None,
         invocation_id: str | None = None,
         parent_invocation_ids: tuple[str, ...] = (),
         attempt: int = 0,
         latency_ms: float | None = None,
         queue_wait_ms: float | None = None,
-        queue_depth_in: int = 0,
-        queue_depth_out: int = 0,
-        trace_pending: int = 0,
+        depths: tuple[int, int, int] = NO_DEPTHS,
         trace_inflight: int = 0,
         outcome: str | None = None,
         error: BaseException | None = None,
         message: Any = None,
-        extra: Mapping[str, Any] = _NOTHING,
+        extra: Mapping[str, Any] = NOTHING,
     ) -> None:
         self.event_type: str = event_type
         self.ts: float = ts
-        self.flow_name: str = flow_name
-        self.node_name: str | None = node_name
-        self.node_id: str | None = node_id
+        self._place: Place = place
         self.trace_id: str | None = trace_id
         self.invocation_id: str | None = invocation_id
         self.parent_invocation_ids: tuple[str, ...] = parent_invocation_ids
         self.attempt: int = attempt
         self.latency_ms: float | None = latency_ms
         self.queue_wait_ms: float | None = queue_wait_ms
-        self.queue_depth_in: int = queue_depth_in
-        self.queue_depth_out: int = queue_depth_out
-        self.trace_pending: int = trace_pending
+        self._depths: tuple[int, int, int] = depths
         self.trace_inflight: int = trace_inflight
         self.outcome: str | None = outcome
         self.error: BaseException | None = error
         self._source: Any = message
         self.extra: Mapping[str, Any] = extra
+
+    @property
+    def flow_name(self) -> str:
+        """The flow that it happened in; a subflow's own name inside a subflow."""
+        return self._place.flow_name
+
+    @property
+    def node_name(self) -> str | None:
+        """The node that it happened in, if any."""
+        return self._place.node_name
+
+    @property
+    def node_id(self) -> str | None:
+        """That node's id, unique over nested flows (`flow/subflow/node`)."""
+        return self._place.node_id
+
+    @property
+    def queue_depth_in(self) -> int:
+        """Messages of this trace that wait for the node."""
+        return self._depths[0]
+
+    @property
+    def queue_depth_out(self) -> int:
+        """Messages of this trace that wait for the node's successors."""
+        return self._depths[1]
+
+    @property
+    def trace_pending(self) -> int:
+        """Messages of this trace that wait anywhere."""
+        return self._depths[2]
 
     @property
     def message(self) -> Message[Any] | None:
@@ -125,7 +146,7 @@ class FlowEvent:
     @property
     def queue_depth(self) -> int:
         """`queue_depth_in + queue_depth_out`."""
-        return self.queue_depth_in + self.queue_depth_out
+        return self._depths[0] + self._depths[1]
 
     def to_payload(self) -> dict[str, Any]:
         """The event as a dictionary for logs: no message, the error as text, and only what is known."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._messages import Message, StreamChunk
+from penguiflow._messages import StreamChunk, is_enveloped
 from penguiflow._models import WM, FinalAnswer
 from penguiflow._node import ROOKERY, Node
 from penguiflow._parcel import Output, Parcel, enveloped
@@ -21,7 +21,7 @@ from penguiflow._trace import CHILD, EMIT, START, Trace
 
 def routes(station: Station, value: Any) -> tuple[tuple[Station, ...], bool]:
     """Where a node's output goes by itself: to which nodes, and whether to Rookery."""
-    payload = value.payload if isinstance(value, Message) else value
+    payload = value.payload if is_enveloped(value) else value
     if isinstance(payload, StreamChunk):
         return station.chunk_targets, not station.chunk_targets
     if not station.controller:

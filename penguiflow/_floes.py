@@ -44,7 +44,7 @@ def push(parcel: Parcel, loops: bool = False) -> Parcel | asyncio.Future[bool] |
         return parcel
     if place == BURSTS:
         raise asyncio.QueueFull(full_text(parcel))
-    parcel._since = trace.run.loop.time()
+    parcel._since = trace.run.clock()
     room = _room(trace, index)
     if loops:
         room.let_in(parcel._edge, gather)  # nobody overtakes who lines up

@@ -17,7 +17,7 @@ from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
 from penguiflow._lifecycle import cancel
 from penguiflow._messages import Message, StreamChunk, check_text, new_chunk
-from penguiflow._results import settled, taken
+from penguiflow._results import end_of, taken
 from penguiflow._runnable import Runnable, To
 from penguiflow._trace import ASK, START, STREAM, Trace
 
@@ -44,11 +44,12 @@ class PenguiFlow(Runnable):
         arrival = Arrival(run, message, timeout_s)
         trace = admitted(run, arrival, ASK) or await waited(run, arrival, ASK)
         entry.started(trace, arrival, run.entries)
-        try:
-            await settled(trace)
-        except asyncio.CancelledError:
-            cancel(trace)
-            raise
+        if not trace.settled:
+            try:
+                await end_of(trace)
+            except asyncio.CancelledError:
+                cancel(trace)
+                raise
         return taken(trace)
 
     def stream(self, message: Any, timeout_s: float | None = None, *, to: To = None) -> FlowStream:

@@ -83,6 +83,8 @@ def left(trace: Trace, strand: Strand) -> None:
     trace.strands.pop(strand, None)
     strand.task = None  # a cancelled task keeps its traceback, and that would keep the strand
     if not trace.strands and not trace.settled:
+        if strand is trace.root:
+            trace.context = None  # what settles it is the root task itself
         if trace.outcome is None and trace.error is None and trace.joins is None:
             trace.outcome = COMPLETED
             settle(trace)
@@ -142,9 +144,10 @@ def settle(trace: Trace) -> None:
     if trace.settled:
         return
     trace.settled = True
-    for timer in (trace.timer, trace.grace):
-        if timer is not None:
-            timer.cancel()
+    if trace.timer is not None:
+        trace.timer.cancel()
+    if trace.grace is not None:
+        trace.grace.cancel()
     if trace.children:
         for child in tuple(trace.children):
             settle(child)
@@ -193,6 +196,8 @@ def _unregister(trace: Trace) -> None:
 def free_slot(run: Run) -> None:
     """A place for a trace is free: whoever waits longest gets it."""
     run.used -= 1
+    if not run.queue:
+        return
     for waiting in tuple(run.queue):
         waiter, bound = waiting
         if waiter.done():
@@ -211,7 +216,7 @@ def _wake(trace: Trace) -> None:
             waiter.set_result(None)
     if trace.reader is not None:
         trace.reader.close()
-    trace.rooms = trace.joins = trace.context = trace.unbegun = None
+    trace.rooms = trace.joins = trace.context = trace.root = trace.unbegun = None
     trace.timer = trace.grace = trace.parent = trace.top = trace.caller = None
     trace.busy.clear()
     if trace.mode == EMIT:

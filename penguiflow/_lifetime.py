@@ -30,7 +30,7 @@ class Lifetime:
     def __init__(self, plan: Plan, run: Run) -> None:
         self.plan: Plan = plan
         self.run: Run = run
-        self.epoch: float = time.time() - run.loop.time()
+        self.epoch: float = time.time() - run.clock()
         self.opened = False
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None

@@ -79,7 +79,7 @@ async def run_nested(
     """
     trace = _child(parcel, run, forwards)
     if timeout is not None:
-        limit = run.loop.time() + timeout
+        limit = run.clock() + timeout
         if trace.deadline is None or limit < trace.deadline:
             trace.deadline = limit
             trace.limited = True

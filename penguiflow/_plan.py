@@ -76,7 +76,7 @@ class Plan:
             if name not in names:
                 raise ValueError(f"the registry has models for {name!r}, but {self.name!r} has {', '.join(names)}")
         stations = tuple(
-            Station(node, index, f"{path}/{node.name}", *registry.models(node))
+            Station(node, index, self.name, f"{path}/{node.name}", *registry.models(node))
             for index, node in enumerate(wiring.nodes)
         )
         for index, station in enumerate(stations):

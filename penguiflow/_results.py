@@ -7,21 +7,28 @@ trace's error is raised; an output that is an error is given in lists, and raise
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 from penguiflow._errors import FlowError, TraceCancelled
 from penguiflow._parcel import Output, enveloped
 from penguiflow._trace import COMPLETED, Trace
 
 
+def end_of(trace: Trace) -> asyncio.Future[None]:
+    """A future that is done when a trace, which has not yet settled, has."""
+    finished: asyncio.Future[None] = trace.run.loop.create_future()
+    if trace.waiters is None:
+        trace.waiters = [finished]
+    else:
+        trace.waiters.append(finished)
+    return finished
+
+
 async def settled(trace: Trace) -> None:
     """Wait until a trace has settled."""
     if trace.settled:
         return
-    finished: asyncio.Future[None] = trace.run.loop.create_future()
-    if trace.waiters is None:
-        trace.waiters = []
-    trace.waiters.append(finished)
+    finished = end_of(trace)
     try:
         await finished
     except asyncio.CancelledError:
@@ -39,7 +46,8 @@ def failure(trace: Trace) -> FlowError | None:
 
 def outputs(trace: Trace) -> list[Any]:
     """Everything that left the trace at Rookery, in order."""
-    _refuse_spilled(trace)
+    if trace.spilled:
+        _refuse_spilled()
     return [_given(trace, output) for output in trace.outputs]
 
 
@@ -50,7 +58,8 @@ def output(trace: Trace) -> Any:
         ValueError: there were several.
         FlowError: it is an error, which a plugin wanted delivered.
     """
-    _refuse_spilled(trace)
+    if trace.spilled:
+        _refuse_spilled()
     if len(trace.outputs) > 1:
         raise ValueError(
             f"the trace left {len(trace.outputs)} outputs, and one was asked for: "
@@ -58,19 +67,19 @@ def output(trace: Trace) -> Any:
         )
     if not trace.outputs:
         return None
-    if isinstance(trace.outputs[0].payload, FlowError):
-        error = trace.outputs[0].payload.twin()
+    found = trace.outputs[0]
+    if isinstance(found.payload, FlowError):
+        error = found.payload.twin()
         del trace
         try:
             raise error
         finally:
             del error
-    return outputs(trace)[0]
+    return found.payload if not trace.wants_message else _given(trace, found)
 
 
-def _refuse_spilled(trace: Trace) -> None:
-    if trace.spilled:
-        raise ValueError("the outputs were given to who iterates over the handle, and are too many to be kept as well")
+def _refuse_spilled() -> NoReturn:
+    raise ValueError("the outputs were given to who iterates over the handle, and are too many to be kept as well")
 
 
 def _given(trace: Trace, found: Output) -> Any:
@@ -86,6 +95,8 @@ def taken(trace: Trace) -> Any:
         FlowError: the trace did not complete.
         ValueError: there are several outputs.
     """
+    if trace.outcome == COMPLETED:
+        return output(trace)
     error = failure(trace)
     if error is None:
         return output(trace)

@@ -6,14 +6,17 @@ Rules: plain state; nothing here acts.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context as Variables
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from penguiflow._channel import Channel
 from penguiflow._dispatch import Dispatch
+from penguiflow._events import Place
 
 if TYPE_CHECKING:
     from penguiflow._parcel import Parcel
@@ -34,6 +37,11 @@ class Kernel(Protocol):
         """Run the flow that a subflow node stands for."""
 
 
+def _clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's time, without the call around it where the loop takes it straight from the system."""
+    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
+
+
 class Run:
     """One run of a flow: from `run()` to the end of `stop()`, on one loop. A subflow has one inside its parent's."""
 
@@ -51,6 +59,7 @@ class Run:
         parent: Run | None = None,
     ) -> None:
         self.name: str = name
+        self.place: Place = Place(name)
         self.stations: tuple[Station, ...] = stations
         self.entries: tuple[Station, ...] = entries
         self.dispatch: Dispatch = dispatch
@@ -60,6 +69,8 @@ class Run:
         self.emit_errors: bool = emit_errors
         self.root: Run = self if parent is None else parent.root
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.thread: int = get_ident()
+        self.clock: Callable[[], float] = _clock(self.loop)
         self.traces: dict[str, Trace] = {}
         self.used: int = 0
         self.queue: deque[tuple[asyncio.Future[None], int]] = deque()  # who waits for a slot, up to how many
@@ -82,4 +93,4 @@ class Run:
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """`call_at`, so many seconds from now."""
-        return self.call_at(self.loop.time() + delay, callback, *args)
+        return self.call_at(self.clock() + delay, callback, *args)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from threading import get_ident
 from typing import Any, Self
 
 from penguiflow._arrival import caller_in
@@ -136,10 +137,13 @@ class Runnable:
         return tuple(station for station in run.stations if station.name in names)
 
     def _require(self) -> Run:
-        if self._life is None:
+        life = self._life
+        if life is None:
             raise FlowStateError(f"flow {self.name!r} is not running: `async with flow:` or `flow.run()` first")
-        self._require_loop()
-        return self._life.run
+        run = life.run
+        if not (get_ident() == run.thread and run.loop.is_running()):  # quicker than the question itself
+            self._require_loop()
+        return run
 
     def _require_loop(self) -> None:
         if self._life is not None and asyncio._get_running_loop() is not self._life.run.loop:

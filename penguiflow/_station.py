@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penguiflow._binding import binder, caller, checker, quick_output, revalidates
+from penguiflow._events import Place
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
 from penguiflow._types import adapter, admits_chunk, is_message, only_chunks
 
@@ -26,6 +27,7 @@ class Station:
         sole: The one node that every common output goes to, if there is just one.
         leaf: Whether every output leaves at Rookery.
         check: What the node returned, checked; `None` where there is nothing to check.
+        place: Where it is, for events.
         plain: Whether a run needs no limit, no time-out, no role: the quick way.
     """
 
@@ -46,6 +48,7 @@ class Station:
         "node",
         "node_id",
         "out_class",
+        "place",
         "plain",
         "policy",
         "predecessors",
@@ -58,12 +61,13 @@ class Station:
         "wants",
     )
 
-    def __init__(self, node: Node[..., Any], index: int, node_id: str, wants: Any, gives: Any) -> None:
+    def __init__(self, node: Node[..., Any], index: int, flow_name: str, node_id: str, wants: Any, gives: Any) -> None:
         policy = node.policy
         self.node: Node[..., Any] = node
         self.index: int = index
         self.name: str = node.name
         self.node_id: str = node_id
+        self.place: Place = Place(flow_name, node.name, node_id)
         self.policy: NodePolicy = policy
         self.lanes: int = policy.per_trace_concurrency
         self.limit: int | None = policy.max_concurrency

@@ -7,7 +7,6 @@ settles the trace. Before each run the budget and the deadline are looked at, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextvars import Context as Variables
 from contextvars import copy_context
 from typing import Any
@@ -26,11 +25,10 @@ from penguiflow._parcel import Output, Parcel
 from penguiflow._reports import deliver_error, log_failure
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
-from penguiflow._station import Station
 from penguiflow._trace import CHILD, FAILED, Trace, current_trace
 
 _TURN = 255
-_SPECIAL = (Message, StreamChunk, Surfaced, type(None))  # outputs that don't simply go to the next node
+_SPECIAL = frozenset({Message, StreamChunk, Surfaced, type(None)})  # outputs that don't simply go to the next node
 
 
 def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
@@ -41,11 +39,15 @@ def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
     strand.task = trace.run.loop.create_task(_carried(trace, strand, parcel), context=variables)
 
 
-def begin(trace: Trace, parcels: Sequence[Parcel]) -> None:
+def begin(trace: Trace, parcels: list[Parcel]) -> None:
     """Start a trace: its parcels take their places at once, and its root strand sets them going."""
-    strand = Strand()
+    strand = trace.root = Strand()
     trace.strands[strand] = None
-    trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
+    if len(parcels) == 1 and parcels[0]._station.join is None:
+        trace.busy[parcels[0]._station.index] = 1
+        trace.unbegun = parcels
+    else:
+        trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
     if trace.run.dispatch.listeners and trace.mode != CHILD:
         trace.context = copy_context()
     strand.task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
@@ -64,7 +66,7 @@ def _begun(trace: Trace, parcels: list[Parcel]) -> Parcel | None:
     """Announce the trace and set its first parcels going; the one to go on with, if any."""
     trace.unbegun = None
     if trace.context is not None:
-        announce(trace)
+        announce(trace, inside=True)
     for parcel in parcels[1:]:
         spawn(parcel)
     return parcels[0] if parcels else None
@@ -88,9 +90,7 @@ async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
     try:
         if trace.unbegun is not None and (trace.run.root.ready is None or await _opened(trace)):
             parcel = _begun(trace, trace.unbegun)
-        while parcel is not None:
-            strand.parcel = parcel
-            parcel = await _hop(trace.run, trace, parcel)
+        await _travelled(trace.run, trace, strand, parcel)
     except asyncio.CancelledError:
         cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
         raise
@@ -110,54 +110,57 @@ def _of_no_node(trace: Trace, text: str, cause: BaseException) -> FlowError:
     return FlowError(trace_id=trace.id, code=FlowErrorCode.NODE_EXCEPTION, message=text, original_exc=cause)
 
 
-async def _hop(run: Run, trace: Trace, parcel: Parcel) -> Parcel | None:
-    """Run one node and send on what it returns; the parcel to go on with, if any."""
-    station, ledger = parcel._station, trace.ledger
-    ledger.hops += 1
-    if not ledger.hops & _TURN:
-        await asyncio.sleep(0)
-    if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
-        return None
-    try:
-        value = await (_quick(run, station, parcel) if station.plain else run_node(parcel))
-    except FlowError as error:
-        await _failed(trace, parcel, error)
-        return None
-    if trace.outcome is not None:
-        return None
-    if station.controller:
-        if isinstance(value, WM) and not trace.waiting_for(station.index):
-            return _again(trace, parcel, value)
-        return await _sent_on(trace, parcel, value)
-    if value.__class__ is not station.out_class and isinstance(value, _SPECIAL):
-        return await _sent_on(trace, parcel, value)
-    sole = station.sole
-    if sole is not None and trace.rooms is None and sole.index not in trace.busy:
-        trace.busy[sole.index] = 1
-        following: Parcel = parcel.successor(sole, value)
-        release(trace, station)
-        return following
-    if station.leaf and trace.collects:
-        trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
-        release(trace, station)
-        return None
-    return await _sent_on(trace, parcel, value)
+async def _travelled(run: Run, trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
+    """Run one node after the other, as long as what one returns goes to just one other.
 
-
-async def _quick(run: Run, station: Station, parcel: Parcel) -> Any:
-    """The first attempt at a node without limits: `run_node` takes over only if it fails."""
-    observed = run.dispatch.listeners
-    if observed:
-        started(parcel)
-    try:
-        value = await station.call(parcel)
-        if station.check is not None and value.__class__ is not station.out_class:
-            value = checked(station, parcel, value)
-    except BaseException as exc:
-        return await run_node(parcel, exc)
-    if observed:
-        closed(parcel, "node_success")
-    return value
+    One coroutine for the whole way: a node costs the await of its own function and no other.
+    """
+    ledger, busy = trace.ledger, trace.busy
+    while parcel is not None:
+        strand.parcel = parcel
+        station = parcel._station
+        ledger.hops += 1
+        if not ledger.hops & _TURN:
+            await asyncio.sleep(0)
+        if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
+            return
+        try:
+            if station.plain:
+                observed = run.dispatch.listeners
+                if observed:
+                    started(parcel)
+                try:
+                    value = await station.call(parcel)
+                    if value.__class__ is not station.out_class and station.check is not None:
+                        value = checked(station, parcel, value)
+                except BaseException as exc:
+                    value = await run_node(parcel, exc)
+                else:
+                    if observed:
+                        closed(parcel, "node_success")
+            else:
+                value = await run_node(parcel)
+        except FlowError as error:
+            await _failed(trace, parcel, error)
+            return
+        if trace.outcome is not None:
+            return
+        if station.controller:
+            if isinstance(value, WM) and not trace.waiting_for(station.index):
+                parcel = _again(trace, parcel, value)
+                continue
+        elif value.__class__ is station.out_class or _SPECIAL.isdisjoint(value.__class__.__mro__):
+            sole = station.sole
+            if sole is not None and trace.rooms is None and sole.index not in busy:
+                busy[sole.index] = 1
+                parcel = parcel.successor(sole, value)
+                release(trace, station)
+                continue
+            if station.leaf and trace.collects:
+                trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
+                release(trace, station)
+                return
+        parcel = await _sent_on(trace, parcel, value)
 
 
 def _ran_out(trace: Trace, parcel: Parcel) -> bool:
@@ -168,7 +171,7 @@ def _ran_out(trace: Trace, parcel: Parcel) -> bool:
     if code is not None:
         ledger.hops -= 1
         expire(trace.owner, code, parcel)
-    now = trace.run.loop.time()
+    now = trace.run.clock()
     if trace.deadline is not None and now >= trace.deadline:
         expire(_timed_out(trace, now), FlowErrorCode.DEADLINE_EXCEEDED, parcel)
     return trace.outcome is not None

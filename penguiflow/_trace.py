@@ -83,6 +83,7 @@ class Trace:
         "parent",
         "reader",
         "rooms",
+        "root",
         "run",
         "runs",
         "settled",
@@ -133,6 +134,7 @@ class Trace:
         self.timer: asyncio.TimerHandle | None = None
         self.grace: asyncio.TimerHandle | None = None
         self.context: Variables | None = None
+        self.root: Strand | None = None  # the first, which runs in `context`
         self.started: float = 0.0
         self.epoch: float = 0.0
         self.ts: float | None = None

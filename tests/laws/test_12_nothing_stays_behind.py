@@ -298,13 +298,13 @@ async def test_flows_add_no_log_handlers_and_set_no_levels():
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The types of the events that are built."""
     kinds: list[str] = []
-    init = FlowEvent.__init__
+    slot: Any = FlowEvent.event_type  # every event is given its type, however it is built
 
-    def counted(self: FlowEvent, event_type: str, *args: Any, **kwargs: Any) -> None:
+    def written(self: FlowEvent, event_type: str) -> None:
         kinds.append(event_type)
-        init(self, event_type, *args, **kwargs)
+        slot.__set__(self, event_type)
 
-    monkeypatch.setattr(FlowEvent, "__init__", counted)
+    monkeypatch.setattr(FlowEvent, "event_type", property(slot.__get__, written))
     return kinds
 
 
