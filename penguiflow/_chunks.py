@@ -26,12 +26,16 @@ def made(
     if text.__class__ is not str:
         check_text(text)
     marks = parcel._stream_ids
-    new = marks is None or marks.get(name) is not False or trace.caller is not None
-    if new and _first_of_attempt(parcel, name):
+    if (marks is None or marks.get(name) is not False or trace.caller is not None) and _first_of_attempt(parcel, name):
         meta = {**(meta or {}), "restart": True}
-    chunk = new_chunk(name, numbered(trace, name, seq), text, done, meta)
+    if seq is None and (streams := (trace.top or trace).streams) is not None:
+        number = streams.get(name, 0)
+        streams[name] = number + 1
+    else:
+        number = numbered(trace, name, seq)
+    chunk = new_chunk(name, number, text, done, meta)
     if trace.run.dispatch.listeners:
-        extra = {"stream_id": name, "seq": chunk.seq, "done": done, "length": len(text)}
+        extra = {"stream_id": name, "seq": number, "done": done, "length": len(text)}
         node_event("stream_chunk", parcel, extra=extra)
     return chunk
 

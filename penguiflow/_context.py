@@ -19,6 +19,7 @@ from penguiflow._lifecycle import expire
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import Node
 from penguiflow._parcel import Parcel
+from penguiflow._trace import EMIT
 
 _TURN = 255
 
@@ -136,16 +137,19 @@ class Context(Parcel):
             TypeError: the text is no string.
             ValueError: `parent` is of another trace.
         """
-        if self._trace.outcome is not None:
+        trace, station = self._trace, self._station
+        if trace.outcome is not None:
             self._require_live()
-        if parent is not None and parent.trace_id != self._trace.id:
-            raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {self._trace.id}: leave it out")
+        if parent is not None and parent.trace_id != trace.id:
+            raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {trace.id}: leave it out")
         chunk = _chunks.made(self, text, stream_id, seq, done, meta)
-        writer, channel = _chunks.way_out(self) if to is None else (self, None)
+        writer, channel = self, trace.reader
+        if to is None and (trace.caller is not None or trace.mode == EMIT):
+            writer, channel = _chunks.way_out(self)
         if to is not None or writer._station.chunk_targets:
             await _chunks.pass_on(writer, chunk, to)
-        elif channel is not None and not channel.offer(chunk, self._station.name):
-            await channel.put(chunk, self._station.name)
+        elif channel is not None and not channel.offer(chunk, station.name):
+            await channel.put(chunk, station.name)
         self._emits += 1
         if not self._emits & _TURN:
             await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
