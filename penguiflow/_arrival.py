@@ -79,10 +79,14 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
         FlowStateError: the flow is stopping.
         ValueError: the message's trace is live already.
     """
-    caller = _live_caller()
-    _refuse(run, arrival, None if current_trace.get() is None else caller_in(run))
-    if caller is not None and mode not in (EMIT, START):
-        return _opened(run, arrival, mode, caller)
+    caller = None
+    if current_trace.get() is None:
+        _refuse(run, arrival, None)
+    else:
+        _refuse(run, arrival, caller_in(run))
+        caller = _live_caller()
+        if caller is not None and mode not in (EMIT, START):
+            return _opened(run, arrival, mode, caller)
     if run.used >= _bound(run, caller) or (run.queue and caller is None):
         return None
     run.used += 1

@@ -143,7 +143,8 @@ class Context(Parcel):
         if parent is not None and parent.trace_id != trace.id:
             raise ValueError(f"parent is of trace {parent.trace_id}, this node runs in {trace.id}: leave it out")
         chunk = _chunks.made(self, text, stream_id, seq, done, meta)
-        writer, channel = self, trace.reader
+        writer: Parcel = self
+        channel = trace.reader
         if to is None and (trace.caller is not None or trace.mode == EMIT):
             writer, channel = _chunks.way_out(self)
         if to is not None or writer._station.chunk_targets:

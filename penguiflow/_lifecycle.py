@@ -187,7 +187,10 @@ def _unregister(trace: Trace) -> None:
         log_unheard(trace)
     if trace.slot:
         trace.slot = False
-        free_slot(run)
+        if run.queue:
+            free_slot(run)
+        else:
+            run.used -= 1
     if not run.traces:
         for callback in run.idle:
             callback()
@@ -196,8 +199,6 @@ def _unregister(trace: Trace) -> None:
 def free_slot(run: Run) -> None:
     """A place for a trace is free: whoever waits longest gets it."""
     run.used -= 1
-    if not run.queue:
-        return
     for waiting in tuple(run.queue):
         waiter, bound = waiting
         if waiter.done():

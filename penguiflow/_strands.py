@@ -154,7 +154,10 @@ async def _travelled(run: Run, trace: Trace, strand: Strand, parcel: Parcel | No
             if sole is not None and trace.rooms is None and sole.index not in busy:
                 busy[sole.index] = 1
                 parcel = parcel.successor(sole, value)
-                release(trace, station)
+                if busy[station.index] == 1:  # nothing waits anywhere: this is `release`, without the call
+                    del busy[station.index]
+                else:
+                    busy[station.index] -= 1
                 continue
             if station.leaf and trace.collects:
                 trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
