@@ -18,6 +18,7 @@ from penguiflow._errors import (
     FlowErrorCode,
     FlowStateError,
     GraphError,
+    PluginError,
     TraceCancelled,
 )
 from penguiflow._events import EVENT_TYPES, FlowEvent
@@ -35,6 +36,7 @@ from penguiflow._hooks import (
     RoutingRequest,
     hookimpl,
 )
+from penguiflow._loading import PluginRecord
 from penguiflow._messages import Budget, Headers, Message, StreamChunk
 from penguiflow._models import WM, FinalAnswer, PlanStep, Thought
 from penguiflow._node import OPEN_SEA, ROOKERY, Adjacency, Node, NodePolicy, node
@@ -76,6 +78,8 @@ __all__ = [
     "NodePolicy",
     "PenguiFlow",
     "PlanStep",
+    "PluginError",
+    "PluginRecord",
     "Replace",
     "Retry",
     "RoutingPolicy",

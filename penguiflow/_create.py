@@ -8,6 +8,7 @@ from typing import Any
 from penguiflow._dispatch import Dispatch
 from penguiflow._events import FlowEvent
 from penguiflow._flow import PenguiFlow
+from penguiflow._host import plugged
 from penguiflow._node import Adjacency, Node
 from penguiflow._plan import Plan, Resources
 from penguiflow._wiring import wire
@@ -36,13 +37,15 @@ def create(
         max_traces: How many traces may be in flight. One that a node asks for runs on the place of the trace it is in.
         allow_cycles: Allow every cycle, whatever its nodes say.
         emit_errors_to_rookery: Deliver the errors of emitted traces at Rookery instead of only logging them.
-        plugins: Objects with methods marked by `hookimpl`.
+        plugins: Objects with methods marked by `hookimpl`, and names of plugins that are installed. What is installed
+            as a plugin loads by itself, unless the deployment says otherwise; a policy loads only when it is named.
         on_event: A function that sees every event.
         resources: A function that returns an async context manager; entered when the flow starts, left when it has
             stopped, its value at `ctx.resources`.
 
     Raises:
         GraphError: the graph can't run; the text lists every problem. `CycleError` if one is a forbidden cycle.
+        PluginError: a plugin that was named or required can't be used, or a setting of plugins is wrong.
         TypeError: a plugin, or an argument, is of the wrong kind.
         ValueError: a limit below 1, or an empty name.
     """
@@ -54,12 +57,15 @@ def create(
     if resources is not None and (not callable(resources) or hasattr(resources, "__aenter__")):
         raise TypeError("resources= takes a function that returns an async context manager, not the manager itself")
     if not isinstance(plugins, Sequence) or isinstance(plugins, str):
-        raise TypeError(f"plugins= takes a list of plugin objects, not {plugins!r:.80}: write plugins=[...]")
+        raise TypeError(f"plugins= takes a list of plugin objects and names, not {plugins!r:.80}: write plugins=[...]")
+    wiring = wire(adjacencies, allow_cycles)
+    chosen = plugged(plugins, on_event)
     return PenguiFlow(
         Plan(
             name,
-            wire(adjacencies, allow_cycles),
-            Dispatch(plugins, on_event),
+            wiring,
+            chosen,
+            Dispatch(chosen.tiers, chosen.settings.decision_timeout_s, chosen.settings.quarantine_after),
             queue_maxsize,
             max_traces,
             emit_errors_to_rookery,

@@ -8,69 +8,19 @@ message. Cancellation passes through untouched.
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pluggy
-
 from penguiflow._events import EVENT_TYPES, FlowEvent, Place
-from penguiflow._hooks import (
-    ASYNC_HOOKS,
-    HOOKS,
-    PROJECT,
-    Drop,
-    Emit,
-    ExportRequest,
-    HookSpecs,
-    Replace,
-    Retry,
-    RoutingRequest,
-    hookimpl,
-)
+from penguiflow._hooks import HOOKS, Drop, Emit, ExportRequest, Replace, Retry, RoutingRequest, hookimpl
+from penguiflow._impls import Impl, Plugin, frozen
 
 log = logging.getLogger("penguiflow")
 event_log = logging.getLogger("penguiflow.events")
-
-_ARGUMENTS = {"on_event": "event", "resolve_route": "request", "on_error": "error", "export_graph": "request"}
-
-QUARANTINE_AFTER = 10
-DECISION_TIMEOUT_S = 10.0
-
-
-@dataclass(slots=True, eq=False)
-class Impl:
-    """One plugin's implementation of one hook.
-
-    Attributes:
-        plugin: The plugin's name.
-        call: The bound function.
-        types: The event types that it wants.
-        failures: How often it has failed in a row.
-    """
-
-    plugin: str
-    call: Callable[[Any], Any]
-    types: tuple[str, ...] = EVENT_TYPES
-    failures: int = 0
-
-
-class _Callback:
-    """A plain `on_event=` callback as a plugin."""
-
-    def __init__(self, callback: Callable[[FlowEvent], None]) -> None:
-        self.callback: Callable[[FlowEvent], None] = callback
-        if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__):
-            raise TypeError("on_event= takes a plain function: write `def on_event(event)`, not `async def`")
-        if not callable(callback):
-            raise TypeError(f"on_event= takes a function of one event, not {callback!r:.80}")
-
-    @hookimpl
-    def on_event(self, event: FlowEvent) -> None:
-        self.callback(event)
 
 
 class _LogEvents:
@@ -91,18 +41,29 @@ class Dispatch:
     """The hooks of one flow, frozen.
 
     Args:
-        plugins: Objects with methods marked by `hookimpl`; the first is asked first.
-        on_event: A callback for every event.
+        tiers: Plugins by the rank of their decisions; within a tier, the first is asked first.
+        decision_timeout_s: Seconds that one of them may take to decide.
+        quarantine_after: After how many failures in a row one is no longer called.
 
     Raises:
         TypeError: an implementation has a wrong name, wrong arguments, or is async where it must not be.
     """
 
-    def __init__(self, plugins: Sequence[Any] = (), on_event: Callable[[FlowEvent], None] | None = None) -> None:
-        self.plugins: tuple[Any, ...] = tuple(plugins)
-        self.on_event: Callable[[FlowEvent], None] | None = on_event
-        objects = [*plugins, *([] if on_event is None else [_Callback(on_event)])]
-        impls = _frozen(objects)
+    def __init__(
+        self,
+        tiers: Iterable[Sequence[Plugin]] = (),
+        decision_timeout_s: float = 10.0,
+        quarantine_after: int = 10,
+    ) -> None:
+        ranked = [frozen(tier) for tier in tiers if tier]
+        self.impls: Mapping[str, tuple[Impl, ...]] = {
+            hook: tuple(impl for tier in ranked for impl in tier[hook]) for hook in HOOKS
+        }
+        self._timeout_s: float = decision_timeout_s
+        self._quarantine_after: int = quarantine_after
+        self._begin(self.impls)
+
+    def _begin(self, impls: Mapping[str, tuple[Impl, ...]]) -> None:
         self._observers = impls["on_event"]
         self._routers = impls["resolve_route"]
         self._handlers = impls["on_error"]
@@ -113,11 +74,17 @@ class Dispatch:
         """The dispatch of one run: with the logger among the observers, if it is enabled now, and nobody in
         quarantine.
         """
-        fresh = Dispatch(self.plugins, self.on_event)
+        fresh = copy.copy(self)
+        impls = {hook: tuple(impl.fresh() for impl in found) for hook, found in self.impls.items()}
         if event_log.isEnabledFor(logging.DEBUG):
-            fresh._observers = (*fresh._observers, Impl("penguiflow.events", _LogEvents().on_event))
-            fresh.listeners = fresh._by_type()
+            impls["on_event"] = (*impls["on_event"], Impl("penguiflow.events", None, _LogEvents().on_event))
+        fresh._begin(impls)
         return fresh
+
+    def without(self, plugin: Any) -> None:
+        """Call a plugin no more in this run: it could not be started."""
+        now = zip(HOOKS, (self._observers, self._routers, self._handlers, self._exporters), strict=True)
+        self._begin({hook: tuple(impl for impl in impls if impl.owner is not plugin) for hook, impls in now})
 
     def _by_type(self) -> dict[str, tuple[Impl, ...]]:
         wanted = {kind: tuple(o for o in self._observers if kind in o.types) for kind in EVENT_TYPES}
@@ -133,9 +100,10 @@ class Dispatch:
                 self.failed(impl, "on_event", exc, event.flow_name)
 
     def failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
+        """Count a failure, say so, and call the plugin no more if it was one too many."""
         impl.failures += 1
         log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
-        quarantined = hook != "resolve_route" and impl.failures >= QUARANTINE_AFTER
+        quarantined = hook != "resolve_route" and impl.failures >= self._quarantine_after
         if quarantined:
             text = "it gets no more events" if hook == "on_event" else "it is no longer asked"
             where = "" if hook == "on_event" else f" in {hook}"
@@ -143,10 +111,14 @@ class Dispatch:
             self._observers = tuple(o for o in self._observers if o is not impl)
             self._handlers = tuple(h for h in self._handlers if h is not impl)
             self.listeners = self._by_type()
-        others = [o for o in self.listeners.get("plugin_error", ()) if o is not impl]
+        extra = {"plugin": impl.plugin, "hook": hook, "failures": impl.failures, "quarantined": quarantined}
+        self.report(exc, flow_name, extra, impl.owner)
+
+    def report(self, exc: BaseException, flow_name: str, extra: Mapping[str, Any], culprit: Any) -> None:
+        """Show a plugin's failure to the other observers, whose own failures are only logged."""
+        others = [o for o in self.listeners.get("plugin_error", ()) if o.owner is not culprit]
         if not others:
             return
-        extra = {"plugin": impl.plugin, "hook": hook, "failures": impl.failures, "quarantined": quarantined}
         event = FlowEvent("plugin_error", time.time(), Place(flow_name), error=exc, extra=extra)
         for other in others:
             try:
@@ -162,7 +134,7 @@ class Dispatch:
         """
         for impl in self._routers:
             try:
-                answer = await _decided(impl, request)
+                answer = await self._decided(impl, request)
             except (Exception, asyncio.CancelledError) as exc:
                 if not (isinstance(exc, Exception) or is_stray(exc)):
                     raise
@@ -178,7 +150,7 @@ class Dispatch:
         """The first plugin's decision; one that raises, or answers with something else, is passed over."""
         for impl in self._handlers:
             try:
-                answer = await _decided(impl, error)
+                answer = await self._decided(impl, error)
                 if answer is not None and not isinstance(answer, Retry | Replace | Emit | Drop):
                     raise TypeError(f"on_error answers Retry, Replace, Emit, Drop or None, not {answer!r:.80}")
             except (Exception, asyncio.CancelledError) as exc:
@@ -191,10 +163,12 @@ class Dispatch:
                     return answer
         return None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The plugins' names, in the order they are asked."""
-        return tuple(_named(plugin) for plugin in self.plugins)
+    async def _decided(self, impl: Impl, request: Any) -> Any:
+        answer = impl.call(request)
+        if not inspect.isawaitable(answer):
+            return answer
+        async with asyncio.timeout(self._timeout_s):
+            return await answer
 
     @property
     def handles_errors(self) -> bool:
@@ -217,76 +191,3 @@ class Dispatch:
                 if answer is not None:
                     return answer
         return None
-
-
-async def _decided(impl: Impl, request: Any) -> Any:
-    answer = impl.call(request)
-    if not inspect.isawaitable(answer):
-        return answer
-    async with asyncio.timeout(DECISION_TIMEOUT_S):
-        return await answer
-
-
-def _frozen(plugins: Sequence[Any]) -> dict[str, tuple[Impl, ...]]:
-    """Let pluggy validate and order the implementations, the first plugin first."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(HookSpecs)
-    names = {id(plugin): _named(plugin) for plugin in plugins}
-    for place, plugin in reversed(list(enumerate(plugins))):
-        _refuse_mistakes(plugin, names[id(plugin)])
-        try:
-            manager.register(plugin, f"{names[id(plugin)]}#{place}")
-        except (pluggy.PluginValidationError, ValueError) as exc:
-            raise TypeError(f"plugin {names[id(plugin)]!r} can't be used: {exc}") from exc
-    return {hook: _impls(manager, hook, names) for hook in HOOKS}
-
-
-def _impls(manager: pluggy.PluginManager, hook: str, names: dict[int, str]) -> tuple[Impl, ...]:
-    found = reversed(getattr(manager.hook, hook).get_hookimpls())
-    return tuple(Impl(names[id(i.plugin)], _function(i), _wanted(i.plugin, names[id(i.plugin)])) for i in found)
-
-
-def _function(found: pluggy.HookImpl) -> Callable[[Any], Any]:
-    """What to call: a plain callback itself, without the object that made a plugin of it."""
-    return found.plugin.callback if isinstance(found.plugin, _Callback) else found.function
-
-
-def _named(plugin: Any) -> str:
-    if isinstance(plugin, _Callback):
-        return getattr(plugin.callback, "__qualname__", "on_event")
-    name = getattr(plugin, "name", None)
-    return name if isinstance(name, str) else type(plugin).__name__
-
-
-def _wanted(plugin: Any, name: str) -> tuple[str, ...]:
-    types = getattr(plugin, "event_types", None)
-    if types is None:
-        return EVENT_TYPES
-    for kind in types:
-        if kind not in EVENT_TYPES:
-            raise TypeError(f"plugin {name!r} wants events of type {kind!r}: there are {', '.join(EVENT_TYPES)}")
-    return tuple(types)
-
-
-def _refuse_mistakes(plugin: Any, name: str) -> None:
-    if inspect.isclass(plugin):
-        raise TypeError(f"plugin {name!r} is a class: give an instance, as in plugins=[{plugin.__name__}()]")
-    marks = {hook: getattr(getattr(plugin, hook, None), f"{PROJECT}_impl", None) for hook in HOOKS}
-    if not any(marks.values()) and not _marked(plugin):
-        raise TypeError(f"plugin {name!r} implements no hook: mark a method {', '.join(HOOKS)} with @hookimpl")
-    for hook, mark in marks.items():
-        function = getattr(plugin, hook, None)
-        if mark and (mark.get("hookwrapper") or mark.get("wrapper")):
-            raise TypeError(f"plugin {name!r}: {hook} can't be a wrapper: write a plain `@hookimpl def {hook}`")
-        if mark and hook not in ASYNC_HOOKS and inspect.iscoroutinefunction(function):
-            raise TypeError(f"plugin {name!r}: {hook} is not async: write `def {hook}`, without `async`")
-    for hook, argument in _ARGUMENTS.items():
-        if marks[hook] and list(inspect.signature(getattr(plugin, hook)).parameters) != [argument]:
-            raise TypeError(f"plugin {name!r}: {hook} takes one argument: write `def {hook}(self, {argument})`")
-    for stranger in _marked(plugin):
-        if stranger not in HOOKS:
-            raise TypeError(f"plugin {name!r}: there is no hook {stranger!r}: there are {', '.join(HOOKS)}")
-
-
-def _marked(plugin: Any) -> list[str]:
-    return [name for name in dir(type(plugin)) if hasattr(getattr(type(plugin), name, None), f"{PROJECT}_impl")]

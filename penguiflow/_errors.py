@@ -4,6 +4,7 @@
     * `TraceCancelled`: because somebody cancelled it.
 * `GraphError`: `create()` was given a graph that can't run; lists every problem at once.
     * `CycleError`: among them a cycle that nobody allowed.
+* `PluginError`: a plugin that was named or required can't be used, or the settings of plugins are wrong.
 * `FlowStateError`: a call that the flow's state doesn't admit (not running, running already, stopping).
 """
 
@@ -13,7 +14,7 @@ import math
 import pickle
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class FlowErrorCode(StrEnum):
@@ -135,25 +136,41 @@ class TraceCancelled(FlowError):
         )
 
 
-class GraphError(ValueError):
-    """The graph can't run.
-
-    Attributes:
-        problems: Every problem found, a sentence each, with what to do about it.
-    """
+class _Problems(ValueError):
+    _subject: ClassVar[str]
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
         count = len(self.problems)
-        title = "the graph has a problem" if count == 1 else f"the graph has {count} problems"
+        title = f"{self._subject} a problem" if count == 1 else f"{self._subject} {count} problems"
         super().__init__("\n  - ".join([f"{title}:", *self.problems]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.problems,))
 
 
+class GraphError(_Problems):
+    """The graph can't run.
+
+    Attributes:
+        problems: Every problem found, a sentence each, with what to do about it.
+    """
+
+    _subject = "the graph has"
+
+
 class CycleError(GraphError):
     """The graph has a cycle that nobody allowed."""
+
+
+class PluginError(_Problems):
+    """A flow can't be built with the plugins that it was told to use.
+
+    Attributes:
+        problems: Every problem found, a sentence each: which setting or plugin it is, and what to do about it.
+    """
+
+    _subject = "the flow's plugins have"
 
 
 class FlowStateError(RuntimeError):

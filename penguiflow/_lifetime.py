@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 from penguiflow._errors import FlowStateError
 from penguiflow._floes import OVERFLOW
@@ -17,6 +18,7 @@ from penguiflow._lifecycle import GRACE_S, cancel, rest
 from penguiflow._nested import enter_resources
 from penguiflow._observe import flow_event
 from penguiflow._plan import Plan
+from penguiflow._plugin_lives import PluginLives
 from penguiflow._run import Run
 
 log = logging.getLogger("penguiflow")
@@ -27,7 +29,7 @@ CLOSE_S = 1.0  # how long a stop that is cancelled may still take to close resou
 class Lifetime:
     """One run, and the task that keeps its resources open."""
 
-    def __init__(self, plan: Plan, run: Run) -> None:
+    def __init__(self, flow: Any, plan: Plan, run: Run) -> None:
         self.plan: Plan = plan
         self.run: Run = run
         self.epoch: float = time.time() - run.clock()
@@ -36,16 +38,23 @@ class Lifetime:
         self._keeper: asyncio.Task[None] | None = None
         self._hurries: list[asyncio.TimerHandle] = []
         subflows = [station for station in run.stations if station.subflow is not None]
-        if plan.resources is not None or subflows:
+        self._lives = PluginLives(flow, run, plan.plugins)
+        if plan.resources is not None or subflows or self._lives:
             run.ready = asyncio.Event()
             self._keeper = run.loop.create_task(self._keep())
-        flow_event("flow_start", run, self.epoch)
+        if not self._lives:
+            flow_event("flow_start", run, self.epoch)
 
     async def _keep(self) -> None:
+        """Start the plugins, open the resources, and undo both in reverse."""
         run = self.run
         assert run.ready is not None
         async with AsyncExitStack() as stack:
             try:
+                if self._lives:
+                    stack.push_async_callback(self._lives.stop)
+                    await self._lives.start()
+                    flow_event("flow_start", run, self.epoch)
                 await enter_resources(self.plan, run, stack)
             except BaseException as exc:
                 run.broken = exc

@@ -12,6 +12,7 @@ from typing import Any
 
 from penguiflow._dispatch import Dispatch
 from penguiflow._graph import Graph, described
+from penguiflow._host import PluginSet
 from penguiflow._node import Node
 from penguiflow._registry import ModelRegistry
 from penguiflow._routing import route
@@ -40,6 +41,7 @@ class Plan:
 
     name: str
     wiring: Wiring
+    plugins: PluginSet
     dispatch: Dispatch
     queue_maxsize: int
     max_traces: int

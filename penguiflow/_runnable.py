@@ -15,6 +15,7 @@ from penguiflow._channel import Channel
 from penguiflow._errors import FlowStateError
 from penguiflow._graph import Graph
 from penguiflow._lifetime import Lifetime
+from penguiflow._loading import PluginRecord
 from penguiflow._nested import Runtime
 from penguiflow._node import Node
 from penguiflow._plan import Plan
@@ -47,9 +48,9 @@ class Runnable:
         return self.plan.graph(self._registry)
 
     @property
-    def plugins(self) -> tuple[str, ...]:
-        """The names of the plugins given to `create`, in the order they are asked."""
-        return self.plan.dispatch.names
+    def plugins(self) -> tuple[PluginRecord, ...]:
+        """What became of each plugin when the flow was built: those given to `create`, then those installed."""
+        return self.plan.plugins.records
 
     @property
     def running(self) -> bool:
@@ -77,7 +78,7 @@ class Runnable:
             self._rookery.drain_to(run.rookery)
         self._rookery = run.rookery
         self._stopping = None
-        self._life = Lifetime(self.plan, run)
+        self._life = Lifetime(self, self.plan, run)
 
     async def stop(self, drain_s: float | None = None) -> None:
         """Take no more messages, finish the accepted ones, and end. What is left in Rookery can still be fetched.

@@ -205,7 +205,6 @@ class WrongTypes:
         (Fine, r"plugin 'type' is a class: give an instance, as in plugins=\[Fine\(\)\]|Fine.*is a class"),
         (5, r"plugin 'int' implements no hook: mark a method .* with @hookimpl"),
         (None, r"implements no hook"),
-        ("otel", r"plugin 'str' implements no hook"),
         (Unmarked(), r"plugin 'Unmarked' implements no hook: mark a method on_event, .* with @hookimpl"),
         (Misspelled(), r"plugin 'Misspelled': there is no hook 'on_events': there are on_event, resolve_route"),
         (WrongArgument(), r"plugin 'WrongArgument'"),

@@ -19,7 +19,8 @@ KERNEL = ROOT / "penguiflow"
 LAYERS = {
     "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
     "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_wiring", "_graph"),
-    "traces, hooks": ("_hooks", "_dispatch", "_rooms", "_run", "_trace"),
+    "hooks, plugins": ("_hooks", "_impls", "_dispatch", "_settings", "_discovery", "_loading", "_host"),
+    "traces": ("_rooms", "_run", "_trace"),
     "node: in its place, its messages": (
         "_binding",
         "_station",
@@ -32,7 +33,7 @@ LAYERS = {
     "how traces end": ("_lifecycle", "_control", "_handle"),
     "context: where messages go": ("_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),
     "routing": ("_routing",),
-    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_lifetime", "_runnable"),
+    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_plugin_lives", "_lifetime", "_runnable"),
     "flow": ("_flow", "_create"),
     "helpers": ("_patterns", "_streaming"),
     "surface": ("__init__",),

@@ -38,6 +38,8 @@ from penguiflow import (
     NodePolicy,
     PenguiFlow,
     PlanStep,
+    PluginError,
+    PluginRecord,
     Replace,
     Retry,
     RoutingPolicy,
@@ -160,7 +162,7 @@ async def flows(flow: PenguiFlow) -> None:
     await flow.fetch(from_="bare")
     assert_type(await flow.cancel("t"), bool)
     assert_type(flow.explain("t"), Explanation)
-    assert_type(flow.plugins, tuple[str, ...])
+    assert_type(flow.plugins, tuple[PluginRecord, ...])
     assert_type(flow.export("mermaid", direction="LR"), str | bytes)
     assert_type(await flow.stop(drain_s=0), None)
 
@@ -236,6 +238,7 @@ def errors(error: FlowError) -> None:
     cancelled: FlowError = TraceCancelled("t")
     graph: ValueError = CycleError(["a loop"])
     assert_type(GraphError(["x"]).problems, tuple[str, ...])
+    assert_type(PluginError(["x"]).problems, tuple[str, ...])
     kind: Literal[FlowErrorCode.ROUTING] = FlowErrorCode.ROUTING
     FlowError(code=kind, message="text", original_exc=graph, metadata={"k": cancelled})
     FlowError("text")  # type: ignore[call-arg]

@@ -1,0 +1,97 @@
+"""Starts and stops the plugins that have something to start and stop.
+
+Rules: each has its time. One that can't be started is left out of this run, unless it was named or required; one that
+doesn't stop in time is cancelled, and left behind if it ignores that. Neither holds the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from penguiflow._errors import PluginError
+from penguiflow._host import PluginSet
+from penguiflow._impls import Plugin
+from penguiflow._lifecycle import GRACE_S
+from penguiflow._run import Run
+
+log = logging.getLogger("penguiflow")
+
+
+class PluginLives:
+    """The plugins of one run that have a `start(flow)` or a `stop(flow)`; false if there are none."""
+
+    def __init__(self, flow: Any, run: Run, plugins: PluginSet) -> None:
+        self._flow: Any = flow
+        self._run: Run = run
+        self._set: PluginSet = plugins
+        self._todo: list[Plugin] = [
+            p for p in plugins.plugins if hasattr(p.instance, "start") or hasattr(p.instance, "stop")
+        ]
+        self._started: list[Plugin] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._todo)
+
+    async def start(self) -> None:
+        """Start them, one after the other.
+
+        Raises:
+            PluginError: one that was named or required can't be started.
+        """
+        for plugin in self._todo:
+            error = await self._tried(plugin, "start", self._set.settings.start_timeout_s)
+            if error is None:
+                self._started.append(plugin)
+                continue
+            text = f"plugin {plugin.name!r} could not be started: {type(error).__name__}: {error}"
+            if plugin.name in self._set.needed:
+                raise PluginError([text]) from error
+            log.error("%s", text, exc_info=error)
+            self._run.dispatch.without(plugin.instance)
+            self._report(plugin, "start", error)
+
+    async def stop(self) -> None:
+        """Stop all that were started, at the same time."""
+        plugins = self._started[::-1]
+        seconds = self._set.settings.stop_timeout_s
+        errors = await asyncio.gather(*(self._tried(plugin, "stop", seconds) for plugin in plugins))
+        for plugin, error in zip(plugins, errors, strict=True):
+            if error is not None:
+                text = f"plugin {plugin.name!r} could not be stopped: {type(error).__name__}: {error}"
+                log.error("%s", text, exc_info=error)
+                self._report(plugin, "stop", error)
+
+    def _report(self, plugin: Plugin, what: str, error: BaseException) -> None:
+        self._run.dispatch.report(
+            error,
+            self._run.name,
+            {"plugin": plugin.name, "hook": what, "quarantined": what == "start"},
+            plugin.instance,
+        )
+
+    async def _tried(self, plugin: Plugin, what: str, seconds: float) -> BaseException | None:
+        """Call a plugin's `start` or `stop`, in a task of its own; what went wrong."""
+        function = getattr(plugin.instance, what, None)
+        if function is None:
+            return None
+        task = self._run.loop.create_task(function(self._flow))
+        try:
+            _, late = await asyncio.wait([task], timeout=seconds)
+            if late:
+                task.add_done_callback(_seen)
+                task.cancel()
+                await asyncio.wait([task], timeout=GRACE_S)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if late:
+            return TimeoutError(f"{what}(flow) took longer than {seconds:g} s")
+        return asyncio.CancelledError(f"{what}(flow) was cancelled") if task.cancelled() else task.exception()
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Whatever a plugin raises that was given up is of no interest any more."""
+    if not task.cancelled():
+        task.exception()

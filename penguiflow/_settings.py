@@ -1,0 +1,198 @@
+"""Which plugins a deployment wants, and with which options: read from the environment and a TOML file.
+
+Rules: what the environment says beats the file, and the file beats what code names. Blocks add up and always win. A
+setting that nobody knows is an error that says where it stands and which one is meant: a mistyped block-list would
+otherwise let everything in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from penguiflow._errors import PluginError
+
+CONFIG = "PENGUIFLOW_CONFIG"
+VARIABLES = {
+    "allow": "PENGUIFLOW_PLUGINS",
+    "block": "PENGUIFLOW_PLUGINS_BLOCK",
+    "require": "PENGUIFLOW_PLUGINS_REQUIRE",
+    "policies": "PENGUIFLOW_POLICIES",
+    "strict": "PENGUIFLOW_PLUGINS_STRICT",
+}
+_PREFIXES = ("PENGUIFLOW_PLUGIN", "PENGUIFLOW_POLIC", "PENGUIFLOW_CONF")
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+ValueT = TypeVar("ValueT")
+
+
+class _Table(BaseModel):
+    """The table `[plugins]` of the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    allow: list[str] | None = None
+    block: list[str] = []
+    require: list[str] | None = None
+    policies: list[str] | None = None
+    order: list[str] = []
+    strict: bool | None = None
+    decision_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False, strict=False)
+    quarantine_after: int = Field(default=10, ge=1)
+    start_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False, strict=False)
+    stop_timeout_s: float = Field(default=5.0, gt=0, allow_inf_nan=False, strict=False)
+    options: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of plugins, and where they were written down."""
+
+    names: tuple[str, ...]
+    source: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deployment says about plugins.
+
+    Attributes:
+        allow: The only plugins that load by themselves; `None` for all.
+        block: Those that never load.
+        require: Those without which no flow is built.
+        policies: The routing policies to load; `None` if the deployment doesn't say.
+        order: Those that come first, in this order.
+        strict: Whether any plugin that can't be used stops the build.
+        decision_timeout_s: Seconds that a plugin may take to decide a route, or what follows an error.
+        quarantine_after: After how many failures in a row a plugin is no longer called.
+        start_timeout_s: Seconds that a plugin may take to start.
+        stop_timeout_s: Seconds that the plugins may take to stop.
+        options: What each plugin is given, by its name.
+        file: The TOML file, if there is one.
+    """
+
+    allow: Names | None = None
+    block: tuple[Names, ...] = ()
+    require: Names | None = None
+    policies: Names | None = None
+    order: Names = field(default_factory=lambda: Names((), "order"))
+    strict: bool = False
+    decision_timeout_s: float = 10.0
+    quarantine_after: int = 10
+    start_timeout_s: float = 10.0
+    stop_timeout_s: float = 5.0
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: str | None = None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`: did you mean ...?` if a known name is close to this one."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this deployment.
+
+    Raises:
+        PluginError: the file can't be read, or something in it or in the environment is wrong; lists every problem.
+    """
+    problems = list(_strangers(environ))
+    path = environ.get(CONFIG) or None
+    table = _Table()
+    if path is not None:
+        try:
+            table = _table(path)
+        except PluginError as error:
+            problems += error.problems
+    strict = _flag(environ, problems)
+    if problems:
+        raise PluginError(problems)
+    at = f"{path}: plugins."
+
+    def chosen(key: str) -> Names | None:
+        listed = getattr(table, key)
+        return _listed(environ, key) or (None if listed is None else Names(tuple(listed), at + key))
+
+    return Settings(
+        allow=chosen("allow"),
+        block=tuple(names for names in (_listed(environ, "block"), Names(tuple(table.block), at + "block")) if names),
+        require=chosen("require"),
+        policies=chosen("policies"),
+        order=Names(tuple(table.order), at + "order"),
+        strict=bool(table.strict) if strict is None else strict,
+        decision_timeout_s=table.decision_timeout_s,
+        quarantine_after=table.quarantine_after,
+        start_timeout_s=table.start_timeout_s,
+        stop_timeout_s=table.stop_timeout_s,
+        options=table.options,
+        file=path,
+    )
+
+
+def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
+    known = (*VARIABLES.values(), CONFIG)
+    for name in sorted(environ):
+        if name.startswith(_PREFIXES) and name not in known:
+            hint = meant(name, known) or f": there are {', '.join(known)}"
+            yield f"the environment variable {name} is none of PenguiFlow's{hint}"
+
+
+def _listed(environ: Mapping[str, str], key: str) -> Names | None:
+    """The names in a variable, separated by commas; `None` if it isn't set. One that is empty names none."""
+    text = environ.get(VARIABLES[key])
+    if text is None:
+        return None
+    return Names(tuple(part.strip() for part in text.split(",") if part.strip()), VARIABLES[key])
+
+
+def _flag(environ: Mapping[str, str], problems: list[str]) -> bool | None:
+    text = environ.get(VARIABLES["strict"])
+    if text is None:
+        return None
+    if text.strip().lower() in (*_YES, *_NO):
+        return text.strip().lower() in _YES
+    problems.append(f"{VARIABLES['strict']} is {text!r}: write 1 or 0")
+    return None
+
+
+def _table(path: str) -> _Table:
+    """The file's table of plugins: `[plugins]`, or `[tool.penguiflow.plugins]` where there is a table `tool`."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise PluginError([f"{path} ({CONFIG}) can't be read: {exc}"]) from exc
+    tool = data.get("tool")
+    section = (tool.get("penguiflow", {}) if isinstance(tool, dict) else None) if "tool" in data else data
+    if not isinstance(section, dict):
+        raise PluginError([f"{path}: penguiflow's settings are a table, not {section!r:.40}"])
+    problems = [f"{path}: there is no table {key!r}{meant(key, ['plugins'])}" for key in section if key != "plugins"]
+    try:
+        table = _Table.model_validate(section.get("plugins", {}))
+    except ValidationError as exc:
+        problems += [_complaint(path, error) for error in exc.errors(include_url=False)]
+        raise PluginError(problems) from None
+    if problems:
+        raise PluginError(problems)
+    return table
+
+
+def _complaint(path: str, error: Any) -> str:
+    where = ".".join(str(part) for part in ("plugins", *error["loc"]))
+    if error["type"] == "extra_forbidden":
+        known = list(_Table.model_fields)
+        return f"{path}: {where} is no setting{meant(str(error['loc'][0]), known) or ': there are ' + ', '.join(known)}"
+    return f"{path}: {where}: {error['msg']}, and it is {error['input']!r:.60}"
