@@ -103,8 +103,12 @@ async def _attempt(parcel: Parcel) -> Any:
 
 async def _timed(parcel: Parcel) -> Any:
     station = parcel._station
-    if parcel._id is None and parcel._trace.run.dispatch.listeners:
-        started(parcel)
+    run = parcel._trace.run
+    if run.dispatch.listeners:
+        if parcel._id is None:
+            started(parcel)
+        else:
+            parcel._attempted = run.clock()
     if station.timeout_s is None:
         return checked(station, parcel, await _once(parcel))
     try:
@@ -169,11 +173,14 @@ def _final(parcel: Parcel, exc: BaseException) -> FlowError:
 
 
 def _attempt_failed(parcel: Parcel, error: FlowError) -> None:
-    if parcel._trace.run.dispatch.listeners:
+    run = parcel._trace.run
+    if run.dispatch.listeners:
         if parcel._id is None:
             started(parcel)
         kind = "node_timeout" if error.code == FlowErrorCode.NODE_TIMEOUT else "node_error"
-        node_event(kind, parcel, error=error.original_exc or error)
+        now = run.clock()
+        took = (now - (parcel._attempted or parcel._started)) * 1e3
+        node_event(kind, parcel, now, took, None, error.original_exc or error)
 
 
 def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None:

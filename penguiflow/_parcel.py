@@ -54,6 +54,7 @@ class Parcel:
     """A value, its envelope, and the node that it goes to."""
 
     __slots__ = (
+        "_attempted",
         "_closed",
         "_edge",
         "_emits",
@@ -104,6 +105,7 @@ class Parcel:
         self._closed: bool = False  # whether its terminal event is out
         self._gathered: bool = False  # whether a join has put it together
         self._started: float = 0.0  # when an observer saw it start
+        self._attempted: float = 0.0  # when the attempt under way began, if it isn't the first
         self._since: float = 0.0  # when it began to wait, in the loop's time
 
     @property

@@ -185,6 +185,27 @@ async def test_a_retried_run_is_one_invocation_with_attempts():
 
 
 @virtual_time
+async def test_an_attempt_that_fails_says_how_long_it_took_and_the_run_how_long_all_of_them_did():
+    recorder = Recorder()
+
+    @node(max_retries=2, backoff_base=3, backoff_mult=2, timeout_s=5)
+    async def flaky(x: int, ctx: Context) -> int:
+        await asyncio.sleep((2, 9, 1)[ctx.attempt])
+        if ctx.attempt < 2:
+            raise ValueError("no")
+        return x
+
+    async with create(flaky, on_event=recorder) as flow:
+        await flow.ask(1)
+    failed = [event for event in recorder.events if event.event_type in ("node_error", "node_timeout")]
+    assert [(event.event_type, round(event.latency_ms or 0)) for event in failed] == [
+        ("node_error", 2000),
+        ("node_timeout", 5000),
+    ]
+    assert round(recorder.of("node_success")[0].latency_ms or 0) == 2000 + 3000 + 5000 + 6000 + 1000
+
+
+@virtual_time
 async def test_trace_finish_says_how_it_ended_and_what_it_cost():
     recorder = Recorder()
 
