@@ -79,15 +79,16 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
         FlowStateError: the flow is stopping.
         ValueError: the message's trace is live already.
     """
-    caller = None
-    if current_trace.get() is None:
-        _refuse(run, arrival, None)
-    else:
+    caller = current_trace.get()
+    if caller is not None:
         _refuse(run, arrival, caller_in(run))
         caller = _live_caller()
         if caller is not None and mode not in (EMIT, START):
             return _opened(run, arrival, mode, caller)
-    if run.used >= _bound(run, caller) or (run.queue and caller is None):
+    elif run.draining or arrival.enveloped:
+        _refuse(run, arrival, None)
+    bound = run.max_traces if caller is None else 2 * run.max_traces  # who sets a trace going holds a place itself
+    if run.used >= bound or (run.queue and caller is None):
         return None
     run.used += 1
     return _opened(run, arrival, mode)
@@ -119,7 +120,7 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
             f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
         )
     slot: asyncio.Future[None] = run.loop.create_future()
-    waiting = (slot, _bound(run, None))
+    waiting = (slot, run.max_traces)
     run.queue.append(waiting)
     try:
         async with asyncio.timeout_at(arrival.limit):
@@ -140,11 +141,6 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
         _give_back(run, waiting)
         raise
     return _opened(run, arrival, mode)
-
-
-def _bound(run: Run, caller: Trace | None) -> int:
-    """How many traces there may be. Those that a node sets going get as many places again: it holds one itself."""
-    return run.max_traces if caller is None else 2 * run.max_traces
 
 
 def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
