@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from penguiflow import Context, FlowError, ModelRegistry, Node, create
+from penguiflow import Context, FlowError, Message, ModelRegistry, Node, create
 from tests.utils.flowtestkit import virtual_time
 
 
@@ -40,6 +40,40 @@ async def test_a_registry_fills_in_and_overrides_annotations():
     async with flow:
         with pytest.raises(FlowError, match="node 'typed' takes Topic"):
             await flow.ask({"text": "x"})
+
+
+@pytest.mark.parametrize("wants", [Message, Message[Topic], Message | None])
+@virtual_time
+async def test_a_node_that_takes_a_message_gets_one_with_the_registered_payload(wants: Any):
+    async def enveloped(message):
+        return message.model_copy(update={"payload": (type(message).__name__, message.payload)})
+
+    enveloped.__annotations__.update(message=wants)
+    registry = ModelRegistry()
+    registry.register("enveloped", Query, Any)
+    flow = create(Node(enveloped))
+    flow.run(registry)
+    assert flow.graph.node("enveloped").takes == "Message[Query]"
+    assert await flow.ask({"text": "x"}) == ("Message[Query]", Query(text="x"))
+    with pytest.raises(FlowError, match="node 'enveloped' takes Query"):
+        await flow.ask({"no": 1})
+    await flow.stop()
+
+
+@virtual_time
+async def test_a_message_class_of_ones_own_is_kept_whatever_the_registry_says():
+    class Signed(Message[Any]):
+        signature: str = "none"
+
+    async def reads(message: Signed) -> str:
+        return message.signature
+
+    registry = ModelRegistry()
+    registry.register("reads", Query, str)
+    flow = create(Node(reads))
+    flow.run(registry)
+    assert await flow.ask({"text": "x"}) == "none"
+    await flow.stop()
 
 
 @virtual_time
