@@ -1,0 +1,1 @@
+"""Figures: how quick it is, and whether that lasts."""
