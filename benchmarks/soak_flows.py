@@ -287,5 +287,5 @@ def storm(plugins: Sequence[Any]) -> Shape:
     straight = acting("straight", 3)
     edges = [split.to(limited, sub, straight, pours), pours.to(drains)]
     edges += [limited.to(both), sub.to(both), straight.to(both), both.to(gathered("storm", 4))]
-    flow = create(*edges, name="storm", plugins=plugins, queue_maxsize=1, max_traces=300)
+    flow = create(*edges, name="storm", plugins=plugins, queue_maxsize=1, max_traces=200)
     return Shape(flow, ("storm",), (0, 1, 2, 3, 4), lambda n: f"storm {n} {n} {n}")
