@@ -142,8 +142,9 @@ async def test_a_bare_payload_keeps_its_trace_and_its_error_comes_out():
         assert repr(error.original_exc) == "ValueError('bare')"
 
 
+@pytest.mark.parametrize("shape", ["fan-out", "two entries"])
 @in_time
-async def test_branches_do_not_share_their_meta():
+async def test_branches_do_not_share_their_meta(shape: str):
     seen: dict[str, dict[str, Any]] = {}
 
     def branch(name: str) -> Node:
@@ -156,7 +157,8 @@ async def test_branches_do_not_share_their_meta():
         return Node(run, name=name)
 
     given = {"by": "nobody"}
-    async with create(same.to(branch("left"), branch("right"))) as flow:
+    branches = branch("left"), branch("right")
+    async with create(*([same.to(*branches)] if shape == "fan-out" else branches)) as flow:
         await flow.start(Message(payload=1, meta=given)).results()
     assert {name: meta["by"] for name, meta in seen.items()} == {"left": "left", "right": "right"}
     assert given == {"by": "nobody"}
@@ -259,10 +261,11 @@ async def test_two_nodes_on_one_stream_never_repeat_a_number():
 def test_a_newline_in_a_chunk_neither_breaks_its_event_nor_makes_another(end: str):
     text = end.join(["first", "data: second", "", "event: admin", "id: 9", "data: forged", "", ""])
     chunk = StreamChunk(stream_id=f"s{end}id: 7", seq=0, text=text)
-    events, kept = parse_sse(format_sse_event(chunk) + format_sse_event(StreamChunk(stream_id="s", seq=1, text="next")))
-    assert [event["event"] for event in events] == ["chunk", "chunk"]
-    assert [event["data"] for event in events] == ["\n".join(text.split(end)), "next"]
-    assert kept["id"] == "s:1"
+    events, _ = parse_sse(format_sse_event(chunk) + format_sse_event(StreamChunk(stream_id="s", seq=1, text="next")))
+    assert events == [
+        {"event": "chunk", "data": "\n".join(text.split(end)), "id": "sid: 7:0"},
+        {"event": "chunk", "data": "next", "id": "s:1"},
+    ]
 
 
 # --- cancelling and stopping ----------------------------------------------------------------------
