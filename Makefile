@@ -10,7 +10,7 @@ VENV     ?= .venv
 VERSIONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-others test-all cov demo dist clean
+.PHONY: help check format test test-others test-all cov soak demo dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -67,6 +67,9 @@ test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of 
 
 cov: $(DEV) ## run it and report the lines and branches it missed
 	@$(RUN) -m pytest --cov --cov-report=term-missing $(ARGS)
+
+soak: $(DEV) ## a million traces full of misfortune, and whether the sums come out
+	@$(RUN) -m benchmarks.soak $(ARGS)
 
 demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
 	@$(RUN) -m examples.docs_assistant $(QUESTION)
