@@ -32,7 +32,7 @@ PEERS = {
     "langgraph": "langgraph",
     "llamaindex": "llama-index-workflows",
     "pydantic_graph": "pydantic-graph",
-    "burr": "burr",
+    "burr": "apache-burr",
     "haystack": "haystack-ai",
 }
 
