@@ -96,7 +96,7 @@ class Branches(MapActions):
 
     async def actions(self, state: State, context: Any, inputs: Any) -> AsyncGenerator[Any, None]:
         for place in range(BRANCHES):
-            yield branch.bind(place=place).with_name(f"branch{place}")
+            yield branch.bind(place=place)
 
     async def reduce(self, state: State, states: Any) -> State:
         return state.update(parts=[part["part"] async for part in states])

@@ -1,6 +1,7 @@
 """The published penguiflow 2.0.0. It has no `ask`: a reader of Rookery hands each answer to its asker by hand.
 
-A typed node there refuses a `Message` (it checks the envelope against the payload's model), so the chain sends bare items.
+A typed node there refuses a `Message` (it checks the envelope against the payload's model), so the chain sends bare
+items.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def asking(
         async def hand_out() -> None:
             while True:
                 out = await flow.fetch()
-                waiting.pop(key(out)).set_result(answer(out))
+                asker = waiting.pop(key(out), None)
+                if asker is not None:
+                    asker.set_result(answer(out))
 
         async def ask(n: int) -> Any:
             waiting[n] = asyncio.get_running_loop().create_future()
@@ -84,8 +87,10 @@ def of_items(*bodies: Any) -> Opened:
 
 
 def looping() -> Opened:
-    async def think(message: Message, ctx: Any) -> Message:
+    async def think(message: Message, ctx: Any) -> Message | None:
         memory = message.payload
+        if isinstance(memory, FinalAnswer):
+            return None  # there, an answer runs its controller again: this is what ends the loop
         memory.facts.append("a fact")
         if len(memory.facts) < HOPS:
             return message
@@ -94,12 +99,13 @@ def looping() -> Opened:
     controller = Node(think, name="think", policy=PLAIN, allow_cycle=True)
     flow = create(controller.to(controller))
     request = lambda n: Message(payload=WM(query=str(n), budget_hops=None), headers=Headers(tenant="bench"))  # noqa: E731
-    return asking(flow, request, lambda out: int(text_of(out)), text_of, None)
+    return asking(flow, request, lambda out: int(final(out) or -1), final, None)
 
 
-def text_of(out: Any) -> str:
-    text: str = (out.payload if isinstance(out, Message) else out).text
-    return text
+def final(out: Any) -> str | None:
+    """The text of a final answer. The working memory of every round comes to Rookery as well."""
+    payload = out.payload if isinstance(out, Message) else out
+    return payload.text if isinstance(payload, FinalAnswer) else None
 
 
 def fanning_out() -> Opened:
