@@ -108,13 +108,12 @@ def _growth_line(growth: Growth) -> tuple[str, ...]:
 
 def rivals_table(rivals: Sequence[Rival], ours: Sequence[Figures]) -> Iterable[str]:
     """The peers' microseconds beside ours."""
-    rows = [figures.row for figures in ours if figures.row.against != "without"]
-    head = ("us a unit of work", "ours", *(rival.title for rival in rivals))
+    head = ("us a unit of work", "ours", *(rival.title for rival in rivals), "")
     lines = []
     for figures in ours:
-        if figures.row in rows:
+        if figures.row.against != "without":
             theirs = (_number(rival.figures.get(figures.row.name)) or "-" for rival in rivals)
-            lines.append((figures.row.title, _number(figures.median("ours")), *theirs))
+            lines.append((figures.row.title, _number(figures.median("ours")), *theirs, ""))
     yield from aligned([head, *lines])
     for rival in rivals:
         for problem in rival.problems:

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harness import BRANCHES, CHUNKS, HOPS, NAP_S, Opened, main, texts
+from harness import BRANCHES, CHUNKS, NAP_S, Opened, main, texts
 from penguiflow.types import Headers
 from pydantic import BaseModel
 
-from penguiflow import WM, FinalAnswer, Message, ModelRegistry, Node, NodePolicy, StreamChunk, create, join_k
+from penguiflow import Message, ModelRegistry, Node, NodePolicy, StreamChunk, create, join_k
 
 PLAIN = NodePolicy(validate="none")
 
@@ -86,28 +86,6 @@ def of_items(*bodies: Any) -> Opened:
     )
 
 
-def looping() -> Opened:
-    async def think(message: Message, ctx: Any) -> Message | None:
-        memory = message.payload
-        if isinstance(memory, FinalAnswer):
-            return None  # there, an answer runs its controller again: this is what ends the loop
-        memory.facts.append("a fact")
-        if len(memory.facts) < HOPS:
-            return message
-        return message.model_copy(update={"payload": FinalAnswer(text=memory.query)})
-
-    controller = Node(think, name="think", policy=PLAIN, allow_cycle=True)
-    flow = create(controller.to(controller))
-    request = lambda n: Message(payload=WM(query=str(n), budget_hops=None), headers=Headers(tenant="bench"))  # noqa: E731
-    return asking(flow, request, lambda out: int(final(out) or -1), final, None)
-
-
-def final(out: Any) -> str | None:
-    """The text of a final answer. The working memory of every round comes to Rookery as well."""
-    payload = out.payload if isinstance(out, Message) else out
-    return payload.text if isinstance(payload, FinalAnswer) else None
-
-
 def fanning_out() -> Opened:
     def branch(place: int) -> Node:
         async def body(message: Message, ctx: Any) -> Message:
@@ -166,7 +144,7 @@ if __name__ == "__main__":
         {
             "chain": chain,
             "chain-64": of_items(first, second, third),
-            "loop": looping(),
+            "loop": "no figure: a controller runs on, and gives answers, after its final answer",
             "fan-out": fanning_out(),
             "stream": streaming,
             "nap-256": of_items(nap),
