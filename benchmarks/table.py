@@ -107,14 +107,12 @@ def _growth_line(growth: Growth) -> tuple[str, ...]:
 
 
 def rivals_table(rivals: Sequence[Rival], ours: Sequence[Figures]) -> Iterable[str]:
-    """The peers' microseconds beside ours."""
-    head = ("us a unit of work", "ours", *(rival.title for rival in rivals), "")
-    lines = []
-    for figures in ours:
-        if figures.row.against != "without":
-            theirs = (_number(rival.figures.get(figures.row.name)) or "-" for rival in rivals)
-            lines.append((figures.row.title, _number(figures.median("ours")), *theirs, ""))
-    yield from aligned([head, *lines])
+    """The peers' microseconds under ours, for the work that both do."""
+    rows = {figures.row.name: figures.median("ours") for figures in ours if figures.row.against != "without"}
+    lines = [("us a unit of work", *rows, ""), ("ours", *map(_number, rows.values()), "")]
+    for rival in rivals:
+        lines.append((rival.title, *(_number(rival.figures.get(name)) or "-" for name in rows), ""))
+    yield from aligned(lines)
     for rival in rivals:
         for problem in rival.problems:
             yield f"{rival.title}: {problem}"
