@@ -90,9 +90,7 @@ def _memory_line(memory: Memory) -> tuple[str, ...]:
 
 def growth_table(found: Sequence[Growth]) -> Iterable[str]:
     """Whether it stays flat."""
-    yield from aligned(
-        [("growth, us", "at each size", "largest / smallest", "at most", ""), *map(_growth_line, found)], left=2
-    )
+    yield from aligned([("growth, us", "at each size", "ratio", "at most", ""), *map(_growth_line, found)], left=2)
     for growth in found:
         if growth.wrong:
             yield f"wrong answers in {growth.name}: {growth.wrong}"
