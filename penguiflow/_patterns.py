@@ -131,5 +131,6 @@ def subflow(name: str, flow: PenguiFlow) -> Node[..., Any]:
     nodes, wiring = flow.plan.wiring.nodes, flow.plan.wiring
     wants = nodes[wiring.entries[0]].shape.wants if len(wiring.entries) == 1 else UNKNOWN
     exits = [node for place, node in enumerate(nodes) if not wiring.successors[place]]
-    gives = exits[0].shape.gives if len(exits) == 1 else UNKNOWN
+    controllers = any(place in after for place, after in enumerate(wiring.successors))  # their answers leave as well
+    gives = exits[0].shape.gives if len(exits) == 1 and not controllers else UNKNOWN
     return Node(_as_it_came, name, role=SubflowRole(flow), shape=Shape(False, False, wants, gives))

@@ -81,7 +81,8 @@ class Station:
         special = self.router is not None or self.subflow is not None or self.generates
         self.plain: bool = not special and self.limit is None and self.timeout_s is None
         self.bind: Call = binder(self, wants)
-        self.check: Check | None = checker(self, gives)
+        own = self.subflow is not None and gives is node.shape.gives  # what leaves a flow has been checked in it
+        self.check: Check | None = None if own else checker(self, gives)
         self.call: Call = caller(node, self.bind, self._quick_class(wants))
         self.out_class: type | None = quick_output(gives) if self.check is not None else None
         self.cycle: int | None = None

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penguiflow import (
+    ROOKERY,
+    WM,
     Budget,
     Context,
+    FinalAnswer,
     FlowError,
     FlowErrorCode,
     Message,
@@ -123,3 +126,39 @@ async def test_limits_inside_a_subflow_hold_over_all_traces():
     async with create(subflow("sub", create(limited))) as flow:
         await asyncio.gather(*(flow.ask(number) for number in range(10)))
     assert (peak, round(clock())) == (2, 1005)
+
+
+@pytest.mark.parametrize("taken", [FinalAnswer, FinalAnswer | list[int]])
+@virtual_time
+async def test_a_final_answer_inside_a_subflow_is_what_the_subflow_gives(taken: type):
+    @node(allow_cycle=True)
+    async def thinks(x: int) -> WM | FinalAnswer | int:
+        return FinalAnswer(text="so") if x else x
+
+    @node
+    async def lists(x: int) -> list[int]:
+        return [x]
+
+    async def reads(answer):
+        return getattr(answer, "text", answer)
+
+    reads.__annotations__ = {"answer": taken}
+    inner = create(thinks.to(thinks, lists), name="inner")
+    async with create(subflow("sub", inner).to(Node(reads))) as flow:
+        assert await flow.ask(1) == "so"
+        if taken is not FinalAnswer:
+            assert await flow.ask(0) == [0]
+
+
+@virtual_time
+async def test_what_leaves_a_subflow_early_comes_as_it_is():
+    @node
+    async def early(x: int, ctx: Context) -> None:
+        await ctx.emit(str(x), to=ROOKERY)
+
+    @node
+    async def late(x: int) -> list[int]:
+        return [x]
+
+    async with create(subflow("sub", create(early.to(late), name="inner"))) as flow:
+        assert await flow.ask(7) == "7"
