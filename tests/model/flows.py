@@ -27,7 +27,7 @@ from penguiflow import (
     subflow,
     union_router,
 )
-from tests.model.loads import Act, Blue, Load, Plan, Red, opened
+from tests.model.loads import NOBODY, Act, Blue, Load, Red, opened
 from tests.model.shapes import FlowShape, NodeShape
 from tests.model.world import Visit, World
 
@@ -110,7 +110,7 @@ def chosen(flow: FlowShape, place: int, load: Load) -> list[int]:
 
 def _predicate(flow: FlowShape, place: int) -> Callable[[Any], Any]:
     def predicate(value):
-        names = [flow.nodes[i].name for i in chosen(flow, place, opened(value, BLANK))]
+        names = [flow.nodes[i].name for i in chosen(flow, place, opened(value, NOBODY))]
         return names if flow.targets(place) else ROOKERY
 
     predicate.__annotations__ = {"value": Item}
@@ -122,13 +122,10 @@ def _policy(flow: FlowShape, place: int) -> Callable[[RoutingRequest], Any]:
         await asyncio.sleep(0)
         if isinstance(request.message.payload, StreamChunk):
             return [flow.nodes[i].name for i in flow.chunk_targets(place)] or ROOKERY
-        names = [flow.nodes[i].name for i in chosen(flow, place, opened(request.message, BLANK))]
+        names = [flow.nodes[i].name for i in chosen(flow, place, opened(request.message, NOBODY))]
         return names if flow.targets(place) else ROOKERY
 
     return select
-
-
-BLANK = Red(-1, Plan({}), "blank", None, "default")
 
 
 # --- workers --------------------------------------------------------------------------------------

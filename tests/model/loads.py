@@ -160,7 +160,10 @@ def tag(value: Any) -> str:
             return "no answer"
         case None:
             return "nothing"
-    return opened(value).path
+    return opened(value, NOBODY).path
+
+
+NOBODY = Load(-1, Plan({}), "nobody", None, "default")
 
 
 @lru_cache
