@@ -33,7 +33,6 @@ class Lifetime:
         self.plan: Plan = plan
         self.run: Run = run
         self.epoch: float = time.time() - run.clock()
-        self.opened = False
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._hurries: list[asyncio.TimerHandle] = []
@@ -69,16 +68,15 @@ class Lifetime:
 
         Raises:
             Exception: whatever opening them raised.
+            FlowStateError: somebody has stopped the flow meanwhile.
         """
-        try:
-            if self.run.ready is not None:
-                await self.run.ready.wait()
-            if self.run.broken is not None:
-                await self._closed()
-            self.opened = True
-        finally:
-            if not self.opened:
-                await self._abort()
+        run = self.run
+        if run.ready is not None:
+            await run.ready.wait()
+        if isinstance(run.broken, Exception):
+            raise run.broken
+        if run.draining or run.broken is not None:
+            raise FlowStateError(f"flow {run.name!r} was stopped while it was being entered")
 
     async def stop(self, drain_s: float | None) -> None:
         """Drain, cancel what is left, close."""
@@ -126,23 +124,6 @@ class Lifetime:
         if drain_s is not None:
             self._hurries.append(self.run.call_later(drain_s, self.cancel_all))
 
-    async def _abort(self) -> None:
-        """Give up before the flow was ready: close what has been opened."""
-        self.run.draining = True
-        self.cancel_all()
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-        try:
-            if keeper is not None:
-                await asyncio.wait([keeper])
-                if not keeper.cancelled():
-                    keeper.exception()  # it has been raised already
-        finally:
-            _turn_away(self.run)
-            self.run.rookery.close()
-            flow_event("flow_stop", self.run, self.epoch)
-
     async def hasten(self, stopping: asyncio.Task[None]) -> None:
         """Whoever stops the flow is cancelled himself: end it now, whatever is still to be closed."""
         self.cancel_all()
@@ -180,6 +161,9 @@ class Lifetime:
         except asyncio.CancelledError:
             keeper.cancel()
             raise
+        finally:
+            if self.run.ready is not None:
+                self.run.ready.set()  # who was cancelled before his first step can't say so himself
         error = None if keeper.cancelled() else keeper.exception()
         if error is not None:
             raise error

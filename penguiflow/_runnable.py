@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import get_ident
 from typing import Any, Self
 
@@ -118,8 +119,11 @@ class Runnable:
         life: Lifetime = self._life  # type: ignore[assignment]
         try:
             await life.ready()
-        finally:
-            self._life = life if life.opened else None
+        except BaseException:
+            if self._life is life:
+                with suppress(Exception):  # what is being raised already, perhaps
+                    await self.stop(None if self._stopping else 0)
+            raise
         return self
 
     async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from penguiflow import Context, FlowError, Node, PenguiFlow, create, node, subflow
-from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
+from penguiflow import Context, FlowError, FlowStateError, Node, PenguiFlow, create, node, subflow
+from tests.utils.flowtestkit import Recorder, clock, in_time, quiet, virtual_time
 
 
 class Database:
@@ -190,6 +190,56 @@ async def test_cancelling_who_enters_the_block_closes_what_was_opened():
     database.slow = 0
     async with flow:
         assert "connection" in await flow.ask(0)
+
+
+@pytest.mark.parametrize("drain_s", [0, None])
+@pytest.mark.parametrize("opening", [False, True])
+@virtual_time
+async def test_who_enters_a_flow_that_is_stopped_meanwhile_is_told(opening: bool, drain_s: float | None):
+    database, seen = Database(slow=50), Recorder()
+    flow = flow_with(database, on_event=seen)
+
+    async def use() -> None:
+        async with flow:
+            raise AssertionError("the block is not entered")
+
+    entering = asyncio.ensure_future(use())
+    await asyncio.sleep(opening)  # without a pause, the flow has begun, and opening its resources has not
+    await flow.stop(drain_s)
+    with pytest.raises(FlowStateError, match="was stopped while it was being entered"):
+        await asyncio.wait_for(entering, 100)
+    assert not flow.running
+    assert clock() < 1010
+    assert seen.types() == ["flow_start", "flow_stop"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    database.slow = 0
+    async with flow:
+        assert "connection" in await flow.ask(0)
+
+
+@in_time
+async def test_stopping_a_flow_that_somebody_gives_up_entering_waits_for_its_end():
+    seen, closed = Recorder(), []
+
+    @asynccontextmanager
+    async def stubborn() -> AsyncIterator[None]:
+        try:
+            await asyncio.sleep(50)
+            yield
+        finally:
+            await asyncio.sleep(0.5)
+            closed.append(clock())
+
+    flow = create(reads, resources=stubborn, on_event=seen)
+    entering = asyncio.ensure_future(flow.__aenter__())
+    await asyncio.sleep(1)
+    entering.cancel()
+    await quiet()
+    await flow.stop()
+    assert closed == [pytest.approx(1001.5)]
+    await asyncio.wait([entering])
+    assert entering.cancelled()
+    assert seen.types() == ["flow_start", "flow_stop"]
 
 
 # --- nested flows ---------------------------------------------------------------------------------
