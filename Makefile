@@ -3,14 +3,16 @@
 # PYTHON  the interpreter the virtual environment is made from (python3)
 # VENV    where that environment lives (.venv)
 # Q       a question for the demo
+# EXAMPLES  how many examples `make model` runs (2000)
 # ARGS    more arguments for pytest, as in: make test ARGS="-k cancel"
 
 PYTHON   ?= python3
 VENV     ?= .venv
+EXAMPLES ?= 2000
 VERSIONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-others test-all cov soak demo dist clean
+.PHONY: help check format test test-others test-all cov model soak bench demo dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -67,6 +69,12 @@ test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of 
 
 cov: $(DEV) ## run it and report the lines and branches it missed
 	@$(RUN) -m pytest --cov --cov-report=term-missing $(ARGS)
+
+model: $(DEV) ## the model test with EXAMPLES examples, and every way of breaking the kernel that it has to notice
+	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest tests/model $(ARGS)
+
+bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
+	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 
 soak: $(DEV) ## a million traces full of misfortune, and whether the sums come out
 	@$(RUN) -m benchmarks.soak $(ARGS)
