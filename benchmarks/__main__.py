@@ -21,13 +21,20 @@ QUICK_SHARE = 0.02
 EXTRAS = ("memory", *growth.CASES)
 
 
+def _rounds(text: str) -> int:
+    """Two at least: quartiles need them."""
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"a whole number from 2 on, not {text!r}")
+    return int(text)
+
+
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     names = [row.name for row in rows.ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Figures, in ratios to what is by hand.")
     parser.add_argument("--only", metavar="ROW", action="append", choices=[*names, *EXTRAS], help="one row; repeatable")
     parser.add_argument("--quick", action="store_true", help="a smoke run of a few seconds; its figures mean little")
     parser.add_argument("--peers", action="store_true", help="also other frameworks, each in its own environment")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of a row ({ROUNDS})")
+    parser.add_argument("--rounds", type=_rounds, metavar="N", help=f"rounds of a row ({ROUNDS})")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all raw numbers there")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a figure is short")
     parser.add_argument("--profile", metavar="ROW", choices=names, help="show where the time of a row goes instead")

@@ -55,7 +55,7 @@ def measured(seconds: float) -> Iterator[Rival]:
         try:
             python = _environment(name, pins)
             _run(rival, [str(python), str(SCRIPTS / f"use_{name}.py"), str(seconds)])
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
             rival.problems.append(f"failed: {_words(error)}")
         yield rival
 

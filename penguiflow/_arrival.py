@@ -14,7 +14,7 @@ from typing import Any
 
 from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
 from penguiflow._lifecycle import free_slot, pass_deadline
-from penguiflow._messages import is_enveloped, new_trace_id
+from penguiflow._messages import Message, is_of, new_trace_id
 from penguiflow._run import Run
 from penguiflow._trace import EMIT, START, Ledger, Trace, current_trace
 
@@ -34,7 +34,7 @@ class Arrival:
 
     def __init__(self, run: Run, message: Any, timeout_s: float | None = None) -> None:
         self.message: Any = message
-        self.enveloped: bool = is_enveloped(message)
+        self.enveloped: bool = is_of(message, Message)
         self.now: float = run.clock()
         self.wall: float = time.time()
         self.limit: float | None = None

@@ -7,7 +7,8 @@ doesn't pass is a `FlowError` that says what was wanted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -148,11 +149,14 @@ def checker(station: Any, gives: Any) -> Check | None:
     return check
 
 
-def quick_output(gives: Any) -> type | None:
-    """The class whose instances the node may return unchecked, and that go the common way."""
-    if not isinstance(gives, type) or issubclass(gives, Message | StreamChunk | type(None)) or revalidates(gives):
-        return None
-    return gives
+def quick_outputs(gives: Any) -> frozenset[type]:
+    """The classes whose instances the node may return unchecked, and that go the common way."""
+    parts = get_args(gives) if get_origin(gives) in (Union, UnionType) else (gives,)
+    return frozenset(part for part in parts if _is_quick(part))
+
+
+def _is_quick(part: Any) -> bool:
+    return isinstance(part, type) and not issubclass(part, Message | StreamChunk | type(None)) and not revalidates(part)
 
 
 def revalidates(cls: type) -> bool:

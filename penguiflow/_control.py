@@ -10,7 +10,7 @@ from typing import Any
 
 from penguiflow._errors import FlowErrorCode
 from penguiflow._lifecycle import expire
-from penguiflow._messages import is_enveloped
+from penguiflow._messages import Message, is_of
 from penguiflow._models import WM, after_run, exhausted
 from penguiflow._parcel import Parcel
 from penguiflow._trace import Trace
@@ -28,14 +28,22 @@ def controls(trace: Trace) -> None:
 
 def judged(trace: Trace, parcel: Parcel, value: Any) -> Any:
     """What a controller returned, its memory's hops written; `None` if its own budget is used up."""
-    payload = value.payload if is_enveloped(value) else value
-    if not isinstance(payload, WM):
+    if is_of(value, WM):
+        return judged_memory(trace, parcel, value)
+    if not (is_of(value, Message) and is_of(value.payload, WM)):
         return value
-    controls(trace)
+    memory = judged_memory(trace, parcel, value.payload)
+    return None if memory is None else value.model_copy(update={"payload": memory})
+
+
+def judged_memory(trace: Trace, parcel: Parcel, payload: WM) -> WM | None:
+    """`judged` for a memory that came bare."""
+    if not trace.controlled:
+        controls(trace)
     given = parcel._payload
-    memory = after_run(payload, 1 + (given.hops if isinstance(given, WM) else payload.hops))
+    memory = after_run(payload, 1 + (given.hops if is_of(given, WM) else payload.hops))
     spent = exhausted(memory)
     if spent is not None:
         expire(trace, _USED_UP[spent], parcel)
         return None
-    return value.model_copy(update={"payload": memory}) if is_enveloped(value) else memory
+    return memory

@@ -17,7 +17,7 @@ from penguiflow._errors import FlowErrorCode, FlowStateError
 from penguiflow._exits import reader_of
 from penguiflow._floes import full_text, has_place, push
 from penguiflow._lifecycle import expire
-from penguiflow._messages import Message, StreamChunk
+from penguiflow._messages import Message, StreamChunk, is_of
 from penguiflow._models import WM
 from penguiflow._parcel import Parcel
 from penguiflow._run import Run
@@ -30,6 +30,8 @@ def _entering(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> 
     """The first parcels of a message, each with a `meta` of its own."""
     message = arrival.message
     if not arrival.enveloped:
+        if len(stations) == 1:
+            return [Context(trace, stations[0], message, None, trace.headers, None, -1, ())]
         return [Context(trace, station, message, None, trace.headers, None, -1, ()) for station in stations]
     return [
         Context(trace, station, message.payload, message, message.headers, dict(message.meta), -1, ())
@@ -41,7 +43,7 @@ def started(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> No
     """Set a trace going, unless its deadline has passed already."""
     if trace.deadline is not None and trace.deadline <= trace.run.clock():
         first = _entering(trace, arrival, stations)[0]
-        trace.controlled = isinstance(first._payload, WM) and any(station.controller for station in stations)
+        trace.controlled = is_of(first._payload, WM) and any(station.controller for station in stations)
         expire(trace, FlowErrorCode.DEADLINE_EXCEEDED, first)
     else:
         begin(trace, _entering(trace, arrival, stations))

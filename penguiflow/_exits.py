@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
-from penguiflow._messages import StreamChunk, is_enveloped
+from penguiflow._messages import Message, StreamChunk, is_of
 from penguiflow._models import WM, FinalAnswer
 from penguiflow._node import ROOKERY, Node
 from penguiflow._parcel import Output, Parcel, enveloped
@@ -21,14 +21,14 @@ from penguiflow._trace import CHILD, EMIT, START, Trace
 
 def routes(station: Station, value: Any) -> tuple[tuple[Station, ...], bool]:
     """Where a node's output goes by itself: to which nodes, and whether to Rookery."""
-    payload = value.payload if is_enveloped(value) else value
-    if isinstance(payload, StreamChunk):
+    payload = value.payload if is_of(value, Message) else value
+    if is_of(payload, StreamChunk):
         return station.chunk_targets, not station.chunk_targets
     if not station.controller:
         return station.targets, not station.targets
-    if isinstance(payload, FinalAnswer):
+    if is_of(payload, FinalAnswer):
         return (), True
-    if isinstance(payload, WM):
+    if is_of(payload, WM):
         return (station,), False
     others = tuple(s for s in station.targets if s is not station)
     return others, not others
@@ -111,7 +111,7 @@ def surface_nowait(parcel: Parcel, value: Any) -> bool:
 def _exit(parcel: Parcel, value: Any) -> Exit:
     trace = parcel._trace
     payload, raw, headers, meta = parcel.opened(value)
-    if isinstance(payload, StreamChunk):
+    if is_of(payload, StreamChunk):
         return Exit(reader_of(trace), payload, None)
     if trace.mode == EMIT:
         item = payload if raw is None else enveloped(trace, payload, raw, headers, meta)

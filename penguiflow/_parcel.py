@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from penguiflow._messages import Headers, Message, built, is_enveloped
+from penguiflow._messages import Headers, Message, built, is_of
 from penguiflow._station import Station
 from penguiflow._trace import Trace
 
@@ -121,7 +121,7 @@ class Parcel:
 
     def opened(self, value: Any) -> tuple[Any, Message[Any] | None, Headers | None, dict[str, Any] | None]:
         """What a node returned, in parts: payload, the message if it was one, headers and meta of the branch."""
-        if not is_enveloped(value):
+        if not is_of(value, Message):
             return value, None, self._headers, self._meta
         headers = value.headers if "headers" in value.model_fields_set else self._headers
         meta = self._meta

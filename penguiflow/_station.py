@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penguiflow._binding import binder, caller, checker, quick_output, revalidates
+from penguiflow._binding import binder, caller, checker, quick_outputs, revalidates
 from penguiflow._events import Place
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
 from penguiflow._types import adapter, admits_chunk, is_message, only_chunks
@@ -23,7 +23,7 @@ class Station:
     Attributes:
         bind: From a parcel, the argument that the node's function takes; raises `FlowError` if it doesn't fit.
         call: From a parcel, the awaitable (or async generator) that runs the node once.
-        out_class: The class that the node promises, where its instances need no check and go the common way.
+        out_classes: The classes that the node promises, where their instances need no check and go the common way.
         sole: The one node that every common output goes to, if there is just one.
         leaf: Whether every output leaves at Rookery.
         check: What the node returned, checked; `None` where there is nothing to check.
@@ -47,7 +47,7 @@ class Station:
         "name",
         "node",
         "node_id",
-        "out_class",
+        "out_classes",
         "place",
         "plain",
         "policy",
@@ -84,7 +84,7 @@ class Station:
         own = self.subflow is not None and gives is node.shape.gives  # what leaves a flow has been checked in it
         self.check: Check | None = None if own else checker(self, gives)
         self.call: Call = caller(node, self.bind, self._quick_class(wants))
-        self.out_class: type | None = quick_output(gives) if self.check is not None else None
+        self.out_classes: frozenset[type] = quick_outputs(gives) if self.check is not None else frozenset()
         self.cycle: int | None = None
         self.controller: bool = False
         self.successors: tuple[Station, ...] = ()

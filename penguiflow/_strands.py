@@ -13,12 +13,12 @@ from typing import Any
 
 from penguiflow._attempts import Surfaced, run_node
 from penguiflow._binding import checked
-from penguiflow._control import controls, judged
+from penguiflow._control import controls, judged, judged_memory
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._exits import routes, surface
 from penguiflow._floes import deliver, let_in, push, release
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
-from penguiflow._messages import Message, StreamChunk
+from penguiflow._messages import Message, StreamChunk, is_of
 from penguiflow._models import WM
 from penguiflow._observe import announce, closed, started
 from penguiflow._parcel import Output, Parcel
@@ -36,7 +36,7 @@ def spawn(parcel: Parcel, variables: Variables | None = None) -> None:
     trace = parcel._trace
     strand = Strand()
     trace.strands[strand] = None
-    strand.task = trace.run.loop.create_task(_carried(trace, strand, parcel), context=variables)
+    strand.task = trace.run.loop.create_task(_carried(trace.run, trace, strand, parcel), context=variables)
 
 
 def begin(trace: Trace, parcels: list[Parcel]) -> None:
@@ -50,7 +50,7 @@ def begin(trace: Trace, parcels: list[Parcel]) -> None:
         trace.unbegun = [pushed for pushed in map(push, parcels) if isinstance(pushed, Parcel)]
     if trace.run.dispatch.listeners and trace.mode != CHILD:
         trace.context = copy_context()
-    strand.task = trace.run.loop.create_task(_carried(trace, strand, None), context=trace.context)
+    strand.task = trace.run.loop.create_task(_carried(trace.run, trace, strand, None), context=trace.context)
 
 
 def join_in(parcel: Parcel) -> None:
@@ -85,90 +85,91 @@ async def _opened(trace: Trace) -> bool:
     return root.broken is None
 
 
-async def _carried(trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
+async def _carried(run: Run, trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
+    """A strand: run one node after the other, as long as what one returns goes to just one other.
+
+    One coroutine for the whole way, since its cost is what a hop costs: a node adds the await of its own function.
+    """
     current_trace.set(trace)
+    ledger, busy = trace.ledger, trace.busy
     try:
-        if trace.unbegun is not None and (trace.run.root.ready is None or await _opened(trace)):
+        if trace.unbegun is not None and (run.root.ready is None or await _opened(trace)):
             parcel = _begun(trace, trace.unbegun)
-        await _travelled(trace.run, trace, strand, parcel)
-    except asyncio.CancelledError:
-        cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
-        raise
+        while parcel is not None:
+            strand.parcel = parcel
+            station = parcel._station
+            ledger.hops += 1
+            if not ledger.hops & _TURN:
+                await asyncio.sleep(0)
+            if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
+                return
+            try:
+                if station.plain:
+                    observed = run.dispatch.listeners
+                    if observed:
+                        started(parcel)
+                    try:
+                        value = await station.call(parcel)
+                        if value.__class__ not in station.out_classes and station.check is not None:
+                            value = checked(station, parcel, value)
+                    except BaseException as exc:
+                        value = await run_node(parcel, exc)
+                    else:
+                        if observed:
+                            closed(parcel, "node_success")
+                else:
+                    value = await run_node(parcel)
+            except FlowError as error:
+                await _failed(trace, parcel, error)
+                return
+            if trace.outcome is not None:
+                return
+            if station.controller:
+                if is_of(value, WM) and not trace.waiting_for(station.index):
+                    parcel = _again(trace, parcel, value)
+                    continue
+            elif value.__class__ in station.out_classes or _SPECIAL.isdisjoint(value.__class__.__mro__):
+                sole = station.sole
+                if sole is not None and trace.rooms is None and sole.index not in busy:
+                    busy[sole.index] = 1
+                    parcel = parcel.successor(sole, value)
+                    if busy[station.index] == 1:  # nothing waits anywhere: this is `release`, without the call
+                        del busy[station.index]
+                    else:
+                        busy[station.index] -= 1
+                    continue
+                if station.leaf and trace.collects:
+                    trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
+                    release(trace, station)
+                    return
+            parcel = await _sent_on(trace, parcel, value)
     except BaseException as exc:
-        error = _of_no_node(trace, f"{type(exc).__name__} ended the trace: {exc}", exc)
-        if trace.outcome is None:
-            log_failure(trace, error)
-            deliver_error(trace, error)
-        decide(trace, FAILED, error)
-        if isinstance(exc, KeyboardInterrupt | SystemExit):
+        _struck(trace, exc)
+        if not isinstance(exc, Exception):
             raise
     finally:
         left(trace, strand)
+
+
+def _struck(trace: Trace, exc: BaseException) -> None:
+    """Something other than a node's own failure ends a strand, and with it the trace."""
+    if isinstance(exc, asyncio.CancelledError):
+        cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
+        return
+    error = _of_no_node(trace, f"{type(exc).__name__} ended the trace: {exc}", exc)
+    if trace.outcome is None:
+        log_failure(trace, error)
+        deliver_error(trace, error)
+    decide(trace, FAILED, error)
 
 
 def _of_no_node(trace: Trace, text: str, cause: BaseException) -> FlowError:
     return FlowError(trace_id=trace.id, code=FlowErrorCode.NODE_EXCEPTION, message=text, original_exc=cause)
 
 
-async def _travelled(run: Run, trace: Trace, strand: Strand, parcel: Parcel | None) -> None:
-    """Run one node after the other, as long as what one returns goes to just one other.
-
-    One coroutine for the whole way: a node costs the await of its own function and no other.
-    """
-    ledger, busy = trace.ledger, trace.busy
-    while parcel is not None:
-        strand.parcel = parcel
-        station = parcel._station
-        ledger.hops += 1
-        if not ledger.hops & _TURN:
-            await asyncio.sleep(0)
-        if trace.outcome is not None or (trace.limited and _ran_out(trace, parcel)):
-            return
-        try:
-            if station.plain:
-                observed = run.dispatch.listeners
-                if observed:
-                    started(parcel)
-                try:
-                    value = await station.call(parcel)
-                    if value.__class__ is not station.out_class and station.check is not None:
-                        value = checked(station, parcel, value)
-                except BaseException as exc:
-                    value = await run_node(parcel, exc)
-                else:
-                    if observed:
-                        closed(parcel, "node_success")
-            else:
-                value = await run_node(parcel)
-        except FlowError as error:
-            await _failed(trace, parcel, error)
-            return
-        if trace.outcome is not None:
-            return
-        if station.controller:
-            if isinstance(value, WM) and not trace.waiting_for(station.index):
-                parcel = _again(trace, parcel, value)
-                continue
-        elif value.__class__ is station.out_class or _SPECIAL.isdisjoint(value.__class__.__mro__):
-            sole = station.sole
-            if sole is not None and trace.rooms is None and sole.index not in busy:
-                busy[sole.index] = 1
-                parcel = parcel.successor(sole, value)
-                if busy[station.index] == 1:  # nothing waits anywhere: this is `release`, without the call
-                    del busy[station.index]
-                else:
-                    busy[station.index] -= 1
-                continue
-            if station.leaf and trace.collects:
-                trace.outputs.append(Output(value, None, parcel._headers, parcel._meta))
-                release(trace, station)
-                return
-        parcel = await _sent_on(trace, parcel, value)
-
-
 def _ran_out(trace: Trace, parcel: Parcel) -> bool:
     station, ledger = parcel._station, trace.ledger
-    if station.controller and isinstance(parcel._payload, WM):
+    if station.controller and is_of(parcel._payload, WM):
         controls(trace)
     code = ledger.overdrawn()
     if code is not None:
@@ -232,7 +233,7 @@ async def _sent_on(trace: Trace, parcel: Parcel, value: Any) -> Parcel | None:
 
 def _again(trace: Trace, parcel: Parcel, memory: WM) -> Parcel | None:
     """The next round of a loop, which keeps its lane."""
-    fresh = judged(trace, parcel, memory)
+    fresh = judged_memory(trace, parcel, memory)
     if fresh is None:
         return None
     again: Parcel = parcel.successor(parcel._station, fresh)

@@ -114,6 +114,13 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios():
     assert table.verdict(figures) == table.OK
 
 
+@pytest.mark.parametrize("rounds", ["0", "1", "few"])
+def test_fewer_than_two_rounds_are_refused(rounds: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--quick", "--rounds", rounds])
+    assert "a whole number from 2 on" in capsys.readouterr().err
+
+
 def test_a_profile_names_functions_and_their_calls(capsys: pytest.CaptureFixture[str]):
     assert quick("--profile", "chain") == 0
     printed = capsys.readouterr().out

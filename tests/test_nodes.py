@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from penguiflow import (
     Context,
     FlowError,
+    FlowErrorCode,
     GraphError,
     Message,
     Node,
@@ -20,7 +21,7 @@ from penguiflow import (
     create,
     node,
 )
-from tests.utils.flowtestkit import quiet, virtual_time
+from tests.utils.flowtestkit import in_time, quiet, virtual_time
 
 
 class Query(BaseModel):
@@ -385,3 +386,17 @@ def test_a_graph_shows_annotations_as_they_are_written():
 
 def test_a_node_shows_its_name():
     assert repr(Node(gives_topic)) == "<Node gives_topic>"
+
+
+@pytest.mark.parametrize("gives", [Annotated[int, Field(gt=0)], str | Annotated[int, Field(gt=0)]])
+@in_time
+async def test_a_constraint_on_what_a_node_returns_is_checked_in_a_union_too(gives: Any):
+    async def negate(x: int) -> Any:
+        return -x
+
+    negate.__annotations__["return"] = gives
+    async with create(Node(negate)) as flow:
+        assert await flow.ask(-1) == 1
+        with pytest.raises(FlowError) as caught:
+            await flow.ask(1)
+    assert caught.value.code == FlowErrorCode.VALIDATION
