@@ -41,8 +41,13 @@ class Lifetime:
         if plan.resources is not None or subflows or self._lives:
             run.ready = asyncio.Event()
             self._keeper = run.loop.create_task(self._keep())
+        self._announced = False
         if not self._lives:
-            flow_event("flow_start", run, self.epoch)
+            self._announce()
+
+    def _announce(self) -> None:
+        self._announced = True
+        flow_event("flow_start", self.run, self.epoch)
 
     async def _keep(self) -> None:
         """Start the plugins, open the resources, and undo both in reverse."""
@@ -53,7 +58,7 @@ class Lifetime:
                 if self._lives:
                     stack.push_async_callback(self._lives.stop)
                     await self._lives.start()
-                    flow_event("flow_start", run, self.epoch)
+                    self._announce()
                 await enter_resources(self.plan, run, stack)
             except BaseException as exc:
                 run.broken = exc
@@ -115,7 +120,8 @@ class Lifetime:
         await self._strays()
         for timer in self._hurries:
             timer.cancel()
-        flow_event("flow_stop", run, self.epoch)
+        if self._announced:  # its plugins may have been given up while they started
+            flow_event("flow_stop", run, self.epoch)
         run.rookery.close()
         await self._closed()
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from penguiflow._arrival import caller_in
 from penguiflow._channel import Channel
+from penguiflow._dispatch import is_stray
 from penguiflow._errors import FlowStateError
 from penguiflow._graph import Graph
 from penguiflow._lifetime import Lifetime
@@ -103,7 +104,9 @@ class Runnable:
             self._life.hurry(drain_s)
         try:
             await asyncio.shield(self._stopping)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
+            if is_stray(exc):
+                return  # the flow has ended: somebody else who stopped it was cancelled, and gave up what still closed
             if self._life is not None and self._stopping is not None:
                 await self._life.hasten(self._stopping)
             raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penguiflow import Context, FlowError, FlowStateError, Node, PenguiFlow, create, node, subflow
+from penguiflow import Context, FlowError, FlowStateError, Node, PenguiFlow, create, hookimpl, node, subflow
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet, virtual_time
 
 
@@ -239,6 +239,54 @@ async def test_stopping_a_flow_that_somebody_gives_up_entering_waits_for_its_end
     assert closed == [pytest.approx(1001.5)]
     await asyncio.wait([entering])
     assert entering.cancelled()
+    assert seen.types() == ["flow_start", "flow_stop"]
+
+
+@in_time
+async def test_who_waits_for_a_stop_that_another_gives_up_is_not_cancelled():
+    @asynccontextmanager
+    async def endless() -> AsyncIterator[None]:
+        yield
+        await asyncio.sleep(100)
+
+    flow = create(reads, resources=endless)
+    flow.run()
+    await flow.ask(0)
+    impatient, patient = asyncio.ensure_future(flow.stop()), asyncio.ensure_future(flow.stop())
+    await quiet()
+    impatient.cancel()
+    await asyncio.wait([impatient, patient])
+    assert impatient.cancelled()
+    assert await patient is None
+    assert not flow.running
+    assert clock() < 1010
+
+
+@in_time
+async def test_a_flow_that_is_stopped_before_its_plugins_have_started_says_neither_start_nor_stop():
+    class Slow:
+        async def start(self, flow: PenguiFlow) -> None:
+            await asyncio.sleep(9)
+
+        @hookimpl
+        def export_graph(self, request: Any) -> None:
+            pass
+
+    seen = Recorder()
+    flow = create(reads, plugins=[Slow()], on_event=seen)
+    for entered in (False, True):
+        if entered:
+            entering = asyncio.ensure_future(flow.__aenter__())
+            await quiet()
+            entering.cancel()
+            await asyncio.wait([entering])
+        else:
+            flow.run()
+            await quiet()
+            await flow.stop()
+        assert seen.types() == []
+    async with flow:
+        pass
     assert seen.types() == ["flow_start", "flow_stop"]
 
 
