@@ -35,6 +35,9 @@ Item = Load | list | WM | FinalAnswer
 TAKES: dict[str, Any] = {"load": Item, "message": Message, "red": Red, "blue": Blue, "chunk": StreamChunk}
 
 
+LASTING = ("late", "hang", "swallow", "stray", "cancel", "ask", "playbook")
+
+
 class Planned(Exception):
     """A node was told to fail."""
 
@@ -201,6 +204,8 @@ def _piece(value: Any) -> Any:
 async def _do(visit: Visit, act: Act) -> None:
     """Everything but emitting."""
     ctx: Context = visit.ctx
+    if visit.swallowed and act.what in LASTING:
+        return  # it may be late, but comes out
     match act.what:
         case "sleep":
             await asyncio.sleep(act.n)
