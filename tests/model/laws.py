@@ -193,10 +193,9 @@ def _accounts(machine: FlowMachine) -> None:
                     world.wrong(f"law 1: {target} never got {load.path}, and {trace} completed")
             if load.leaves and trace in whole and not outputs[load.path]:
                 world.wrong(f"law 1: {load.path} never came out, and {trace} completed")
-    handed = Counter(load.path for sent in world.sent.values() for load in sent.values() if load.leaves)
-    for path, count in handed.items():
+    for path, count in world.made.items():
         if outputs[path] > count:
-            world.wrong(f"law 1: {path} came out {outputs[path]} times, and was handed over {count} times")
+            world.wrong(f"law 1: {path} came out {outputs[path]} times, and was made {count} times")
 
 
 def _errors(machine: FlowMachine) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from penguiflow import WM, FinalAnswer, FlowError, Message, StreamChunk
 from tests.model.shapes import pretty, spelled
 
-QUIET = ("sleep", "mark", "emit", "message", "none", "chunks", "flaky", "spend")
+QUIET = ("sleep", "mark", "emit", "emit", "message", "chunks", "chunks", "none", "spend")
 ROUGH = ("fail", "hang", "swallow", "stray", "late", "now", "cancel")
 NESTING = ("ask", "playbook")
 DECISIONS = ("retry", "replace", "emit", "drop")
@@ -171,7 +171,7 @@ def acts(playbooks: int, quiet: bool) -> st.SearchStrategy[tuple[Act, ...]]:
     """What one node does."""
     kinds = QUIET if quiet else (*QUIET, *ROUGH)
     simple = st.builds(Act, st.sampled_from(kinds), st.integers(1, 3))
-    nesting = [st.just(Act("ask"))]
+    nesting = [st.builds(Act, st.just("flaky"), st.sampled_from((1, 1, 2))), st.just(Act("ask"))]
     nesting += [st.builds(Act, st.just("playbook"), st.integers(0, playbooks - 1))] if playbooks else []
     return st.lists(st.one_of(simple, *nesting), min_size=1, max_size=3).map(tuple)
 
@@ -182,20 +182,20 @@ def _some(names: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
 
 
 YES, UP_TO_4, UP_TO_7 = st.booleans(), st.integers(0, 4), st.integers(0, 7)
-BUDGET, DECISION = st.none() | st.integers(1, 5), st.none() | st.sampled_from(DECISIONS)
+BUDGET, DECISION = st.none() | st.integers(1, 7), st.none() | st.sampled_from(DECISIONS)
 
 
 @lru_cache
 @st.composite
-def plans(draw: st.DrawFn, names: tuple[str, ...], playbooks: int, depth: int = 1) -> Plan:
-    """A plan for flows that have these nodes."""
-    quiet = draw(YES)
+def plans(draw: st.DrawFn, names: tuple[str, ...], playbooks: int, depth: int = 1, quiet: bool = False) -> Plan:
+    """A plan for flows that have these nodes; a `quiet` one has nothing that only time decides."""
+    quiet = quiet or draw(YES)
     chosen = draw(_some(names))
     done = {name: draw(acts(playbooks, quiet)) for name in chosen}
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,
-        nested=draw(plans(names, playbooks, depth - 1)) if asks and depth else None,
+        nested=draw(plans(names, playbooks, depth - 1, quiet)) if asks and depth else None,
         choice=draw(UP_TO_7),
         rounds=draw(UP_TO_4),
         budget=draw(BUDGET),

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penguiflow import Budget, FlowError, FlowStateError, Headers, Message, StreamChunk, TraceCancelled
 from tests.model import laws
 from tests.model.flows import built
-from tests.model.loads import new_load, plans, tag
+from tests.model.loads import Plan, new_load, plans, tag
 from tests.model.oracle import Forecast, TooMuch, forecast
 from tests.model.shapes import FlowShape, flow_shapes, pretty, spelled
 from tests.model.world import World
@@ -29,7 +29,7 @@ LONG = 1e4  # virtual seconds in which anything that should end has ended
 SETTLES_S = 0.5  # how long a cancelled trace may take, with flows nested in it
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """One message that was sent in.
 
@@ -55,6 +55,12 @@ class Record:
     patient: bool = True  # whether whoever waits does nothing else
     hidden: int = 0
 
+    def __repr__(self) -> str:
+        told = "sure" if self.sure else "unsure"
+        return f"<{self.how} {self.trace}, {told}, {self.outcome or 'unanswered'}>"
+
+    _repr_pretty_ = pretty
+
 
 @dataclass(frozen=True, repr=False)
 class Way:
@@ -77,10 +83,13 @@ WAYS = st.builds(
     how=st.sampled_from(("ask", "emit", "start", "stream", "nowait")),
     limit=st.sampled_from((None, None, None, None, 0.0, 1.5, 4.5)),
     by_deadline=st.booleans(),
-    hops=st.sampled_from((None, None, None, 1, 3)),
-    tokens=st.sampled_from((None, None, None, 2)),
+    hops=st.sampled_from((None, None, None, None, 2, 6)),
+    tokens=st.sampled_from((None, None, None, None, 2)),
     pace=st.sampled_from(("at once", "at once", "slow", "at the end", "drop")),
-    leave_after=st.sampled_from((None, None, None, 0, 1)),
+    leave_after=st.sampled_from((None, None, None, None, 0, 1, 3)),
+)
+PLAIN_WAYS = st.builds(
+    Way, how=st.sampled_from(("ask", "emit", "start", "stream", "nowait")), pace=st.sampled_from(("at once", "slow"))
 )
 
 
@@ -137,10 +146,21 @@ class FlowMachine(RuleBasedStateMachine):
     async def _run(self) -> None:
         self.world.flow.run()
 
+    @rule(data=st.data(), ways=st.lists(PLAIN_WAYS, min_size=1, max_size=4))
+    def enter(self, data: st.DataObject, ways: list[Way]) -> None:
+        """Send in some messages that are to be left alone."""
+        plan = data.draw(self._plans(quiet=True), "plan")
+        for way in ways:
+            self._enter(plan, way)
+
     @rule(data=st.data(), way=WAYS)
-    def enter(self, data: st.DataObject, way: Way) -> None:
-        names = self.shape.names() or ("nobody",)
-        plan = data.draw(plans(names, len(self.shape.playbooks)), "plan")
+    def enter_somehow(self, data: st.DataObject, way: Way) -> None:
+        self._enter(data.draw(self._plans(), "plan"), way)
+
+    def _plans(self, depth: int = 1, quiet: bool = False) -> st.SearchStrategy[Plan]:
+        return plans(self.shape.names() or ("nobody",), len(self.shape.playbooks), depth, quiet)
+
+    def _enter(self, plan: Plan, way: Way) -> None:
         key = len(self.records)
         load = new_load(key, plan, f"t{key}", frozenset(), f"tenant{key}")
         try:
@@ -253,6 +273,8 @@ class FlowMachine(RuleBasedStateMachine):
         trace = data.draw(st.sampled_from(self.world.live()), "trace")
         self._disturb(trace)
         self._do(self._cancelled(trace))
+        if self._do(self.world.flow.cancel(trace)):
+            self.world.wrong(f"law 4: {trace} can be cancelled twice")
 
     async def _cancelled(self, trace: str) -> None:
         world, since = self.world, self.loop.time()
@@ -264,11 +286,6 @@ class FlowMachine(RuleBasedStateMachine):
             world.wrong(f"law 4: {trace} is cancelled, and its outcome is {world.finished.get(trace)}")
         if self.loop.time() - since > SETTLES_S:
             world.wrong(f"law 4: cancelling {trace} took {self.loop.time() - since} s")
-
-    @rule()
-    def cancel_nothing(self) -> None:
-        if self._do(self.world.flow.cancel("nobody")):
-            self.world.wrong("law 4: a trace that never was can be cancelled")
 
     @precondition(lambda self: self._askers())
     @rule(data=st.data())
@@ -295,7 +312,7 @@ class FlowMachine(RuleBasedStateMachine):
     def join(self, data: st.DataObject, nowait: bool) -> None:
         """Emit another message with a live trace's id."""
         trace = data.draw(st.sampled_from(self.world.live()), "trace")
-        plan = data.draw(plans(self.shape.names() or ("nobody",), len(self.shape.playbooks), 0), "plan")
+        plan = data.draw(self._plans(0), "plan")
         key = len(self.records)
         load = new_load(key, plan, f"t{key}", frozenset(), f"tenant{key}")
         try:
@@ -314,11 +331,15 @@ class FlowMachine(RuleBasedStateMachine):
             self._task(self._heard(record, self.world.flow.emit(message)), None)
             self._do(quiet())
 
-    @rule(count=st.integers(1, 4), seconds=st.sampled_from((0.0, 2.0)), data=st.data())
-    def fetch(self, count: int, seconds: float, data: st.DataObject) -> None:
+    @rule(count=st.integers(1, 4), seconds=st.sampled_from((0.0, 2.0, 7.0)), aside=st.booleans(), data=st.data())
+    def fetch(self, count: int, seconds: float, aside: bool, data: st.DataObject) -> None:
         names = st.sampled_from([node.name for node in self.shape.nodes])
         source = data.draw(st.none() | st.lists(names, min_size=1, max_size=2), "from_")
-        self._do(self._fetch(count, seconds, source))
+        if aside:
+            self._task(self._fetch(count, seconds, source), None)
+            self._do(quiet())
+        else:
+            self._do(self._fetch(count, seconds, source))
 
     async def _fetch(self, count: int, seconds: float | None, source: Any = None) -> None:
         try:
@@ -330,11 +351,6 @@ class FlowMachine(RuleBasedStateMachine):
 
     def _took(self, item: Any) -> None:
         self.fetched.append((item.trace_id if isinstance(item, FlowError) else None, tag(item)))
-
-    @rule()
-    def fetch_in_the_background(self) -> None:
-        self._task(self._fetch(1, 7.0), None)
-        self._do(quiet())
 
     @rule(drain_s=st.sampled_from((None, 0, 2.5)))
     def stop_and_run_again(self, drain_s: float | None) -> None:

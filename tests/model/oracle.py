@@ -123,7 +123,8 @@ class _Teller:
                 return [(item, shape.targets(place))]
             case "predicate" | "policy":
                 targets = self._chosen(shape, place, item)
-                return [(item, targets)] if targets or not shape.targets(place) else []
+                dropped = not targets and shape.targets(place) and not isinstance(item, Piece)
+                return [] if dropped else [(item, targets)]
             case "union":
                 return [(item, self._by_type(shape, place, item))]
             case "subflow":
@@ -156,6 +157,8 @@ class _Teller:
         if isinstance(item, Piece) and any(not inner.wants_any(i) for i in inner.entries()):
             self.sure = False  # it is refused
             return []
+        if isinstance(item, Piece) and shape.chunk_targets(place):
+            self.sure = False  # where a subflow's node passes it on to isn't promised
         passed: list[tuple[Any, tuple[int, ...]]] = []
 
         def told(piece: Piece) -> None:
@@ -201,7 +204,7 @@ class _Teller:
 
     def _doubts(self, node: Any, acts: tuple[Act, ...]) -> None:
         kinds = [act.what for act in acts]
-        if any(kind not in (*QUIET, "ask", "playbook") for kind in kinds):
+        if any(kind not in (*QUIET, "flaky", "ask", "playbook") for kind in kinds):
             self.sure = False
         flaky = [place for place, act in enumerate(acts) if act.what == "flaky"]
         if any(acts[place].n > node.retries for place in flaky):

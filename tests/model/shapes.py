@@ -7,7 +7,7 @@ A shape always passes `create()`; names are unique over all nested flows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -134,7 +134,7 @@ ANYTHING = ("any", "message", "chunk")
 YES = st.booleans()
 TAKEN = st.sampled_from(("load", "any", "message"))
 ANY_KIND, FLAT_KIND = st.sampled_from((*KINDS, "subflow")), st.sampled_from(KINDS)
-WAIT, TIME = st.sampled_from((None, None, 5.0)), st.sampled_from((None, None, 7.0))
+WAIT, TIME = st.sampled_from((None, None, 5.0)), st.sampled_from((None, None, None, None, 7.0))
 LANES, DECIDES = st.sampled_from((1, 1, 2)), st.sampled_from((None, "sync", "async"))
 
 
@@ -149,8 +149,12 @@ def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
     count = draw(_between(1, 6 if depth == 2 else 3))
     kinds = [draw(ANY_KIND if depth else FLAT_KIND) for _ in range(count)]
     kinds[0] = "plain" if kinds[0] in ("join", "sink") else kinds[0]
+    _open_unions(kinds)
     limited = draw(_between(0, 2 * count)) if depth == 2 else count  # one limit alone: two may block each other
     before = [draw(_predecessors(kinds, i)) for i in range(count)]
+    for i, kind in enumerate(kinds):
+        if kind == "union":
+            before[i + 1] = before[i + 2] = (i,)
     back = draw(YES)
     nodes = []
     for i, kind in enumerate(kinds):
@@ -158,7 +162,16 @@ def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
         after += [i] if kind == "controller" else []
         after += [draw(_between(0, i - 1))] if kind == "predicate" and i and back and kinds[0] == "plain" else []
         nodes.append(draw(_nodes(f"{name}{i}", kind, tuple(after), len(before[i]), i == limited, depth)))
-    return draw(_options(name, tuple(_coloured(nodes, before)), depth))
+    return draw(_options(name, tuple(_coloured(nodes)), depth))
+
+
+def _open_unions(kinds: list[str]) -> None:
+    """Let two plain nodes follow each union router, one for each colour."""
+    for i, kind in enumerate(kinds):
+        if kind == "union" and i + 2 < len(kinds):
+            kinds[i + 1] = kinds[i + 2] = "plain"
+        elif kind == "union":
+            kinds[i] = "plain"
 
 
 def _predecessors(kinds: list[str], index: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -192,16 +205,12 @@ def _nodes(
     )
 
 
-def _coloured(nodes: list[NodeShape], before: list[tuple[int, ...]]) -> Iterator[NodeShape]:
-    """Let the first two workers behind a union router, if they have no other predecessor, take one colour each."""
-    colours: dict[int, str] = {}
+def _coloured(nodes: list[NodeShape]) -> Iterator[NodeShape]:
+    """Each of the two nodes behind a union router takes one colour."""
     for place, node in enumerate(nodes):
-        if node.kind == "union":
-            own = [i for i in node.successors if nodes[i].kind == "plain" and before[i] == (place,)]
-            if len(own) >= 2:
-                colours |= {own[0]: "red", own[1]: "blue"}
-    for place, node in enumerate(nodes):
-        yield NodeShape(**{**node.__dict__, "takes": colours.get(place, node.takes)})
+        red = place > 0 and nodes[place - 1].kind == "union"
+        blue = place > 1 and nodes[place - 2].kind == "union"
+        yield replace(node, takes="red" if red else "blue" if blue else node.takes)
 
 
 @st.composite
