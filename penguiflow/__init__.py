@@ -27,13 +27,17 @@ from penguiflow._flow import PenguiFlow
 from penguiflow._graph import Edge, Graph, GraphNode
 from penguiflow._handle import FlowStream, TraceHandle
 from penguiflow._hooks import (
+    HOOKS,
     Drop,
     Emit,
+    ErrorDecision,
     ExportRequest,
+    HookSpecs,
     Replace,
     Retry,
     RoutingPolicy,
     RoutingRequest,
+    Targets,
     hookimpl,
 )
 from penguiflow._loading import PluginRecord
@@ -50,6 +54,7 @@ __all__ = [
     "DEFAULT_MAX_TRACES",
     "DEFAULT_QUEUE_MAXSIZE",
     "EVENT_TYPES",
+    "HOOKS",
     "OPEN_SEA",
     "ROOKERY",
     "WM",
@@ -60,6 +65,7 @@ __all__ = [
     "Drop",
     "Edge",
     "Emit",
+    "ErrorDecision",
     "Explanation",
     "ExportRequest",
     "FinalAnswer",
@@ -72,6 +78,7 @@ __all__ = [
     "GraphError",
     "GraphNode",
     "Headers",
+    "HookSpecs",
     "Message",
     "ModelRegistry",
     "Node",
@@ -85,6 +92,7 @@ __all__ = [
     "RoutingPolicy",
     "RoutingRequest",
     "StreamChunk",
+    "Targets",
     "Thought",
     "TraceCancelled",
     "TraceHandle",

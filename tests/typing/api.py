@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_type
 from pydantic import BaseModel
 
 from penguiflow import (
+    HOOKS,
     ROOKERY,
     WM,
     Adjacency,
@@ -21,6 +22,7 @@ from penguiflow import (
     Drop,
     Edge,
     Emit,
+    ErrorDecision,
     Explanation,
     ExportRequest,
     FinalAnswer,
@@ -32,6 +34,7 @@ from penguiflow import (
     GraphError,
     GraphNode,
     Headers,
+    HookSpecs,
     Message,
     ModelRegistry,
     Node,
@@ -45,6 +48,7 @@ from penguiflow import (
     RoutingPolicy,
     RoutingRequest,
     StreamChunk,
+    Targets,
     Thought,
     TraceCancelled,
     TraceHandle,
@@ -62,6 +66,7 @@ from penguiflow import (
     subflow,
     union_router,
 )
+from penguiflow.testkit import PluginConformance
 
 
 class Query(BaseModel):
@@ -266,6 +271,22 @@ class Plugin:
     def export_graph(self, request: ExportRequest) -> str | None:
         assert_type(request.graph, Graph)
         return None
+
+
+class Specs(HookSpecs):
+    @hookimpl
+    async def resolve_route(self, request: RoutingRequest) -> Targets:
+        return [bare, HOOKS[0]]
+
+    @hookimpl
+    def on_error(self, error: FlowError) -> ErrorDecision | None:
+        return "retry"  # type: ignore[return-value]
+
+
+class TestPlugin(PluginConformance):
+    entry_point = "plugin"
+    options = {"level": 3}
+    on_event_us = "quick"  # type: ignore[assignment]
 
 
 class Policy:
