@@ -16,6 +16,7 @@ import pytest
 import penguiflow
 
 ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "plugins" / "template"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 FLOW = """
@@ -97,8 +98,12 @@ def test_wheel_holds_the_package_and_nothing_else(wheel_files):
         for path in (ROOT / "penguiflow").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    for path in TEMPLATE.rglob("*"):
+        if path.is_file() and not {"__pycache__", ".pytest_cache"} & set(path.parts):
+            source[f"penguiflow/_template/{path.relative_to(TEMPLATE).as_posix()}"] = path.read_bytes()
     packaged = {name: data for name, data in wheel_files.items() if not name.startswith(info + "/")}
     assert packaged == source
+    assert "penguiflow/_template/src/penguiflow_template/__init__.py" in packaged
     assert "penguiflow/py.typed" in packaged
     assert f"{info}/licenses/LICENSE" in wheel_files
 

@@ -4,10 +4,10 @@ import asyncio
 import logging
 
 import pytest
-from penguiflow_template import Options, Template
 from pydantic import ValidationError
 
 from penguiflow import FlowError, create, node
+from penguiflow_template import Options, Template
 
 
 @node
