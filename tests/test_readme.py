@@ -1,4 +1,4 @@
-"""README.md is a program: every Python block in it runs, and prints what the block after it shows."""
+"""README.md and docs/ are programs: every Python block in them runs, and prints what the block after it shows."""
 
 import os
 import re
@@ -9,25 +9,44 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+README = PAGES["README.md"]
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.DOTALL | re.MULTILINE)
-BLOCKS = [(match["code"], match["output"]) for match in BLOCK.finditer(README)]
+BLOCKS = [
+    (page, number, match["code"], match["output"])
+    for page, text in PAGES.items()
+    for number, match in enumerate(BLOCK.finditer(text))
+]
+LINKS = [(page, to) for page, text in PAGES.items() for to in re.findall(r"\]\((?!https?:)([^)]+)", text)]
+COMMANDS = sorted(
+    {found for text in PAGES.values() for found in re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)}
+)
 
 
 def lines(code):
     return [line for line in code.splitlines() if line.strip()]
 
 
-def test_every_python_block_is_found():
-    assert BLOCKS
-    assert len(BLOCKS) == README.count("```python")
+def anchor(heading):
+    """The fragment that a heading is linked by."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_block_is_found(page):
+    found = [block for block in BLOCKS if block[0] == page]
+    assert found
+    assert len(found) == PAGES[page].count("```python")
 
 
 def test_the_first_example_is_short():
-    assert len(lines(BLOCKS[0][0])) <= 12
+    assert len(lines(BLOCKS[0][2])) <= 12
 
 
-@pytest.mark.parametrize(("code", "output"), BLOCKS, ids=lambda value: lines(value or "-")[-1])
+@pytest.mark.parametrize(("code", "output"), [block[2:] for block in BLOCKS], ids=[f"{b[0]}-{b[1]}" for b in BLOCKS])
 def test_block_runs_and_prints_what_it_shows(code, output):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -41,11 +60,16 @@ def test_block_runs_and_prints_what_it_shows(code, output):
     assert done.stdout == (output or "")
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:|#)([^)#]+)", README))
-def test_link_leads_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_link_leads_somewhere(page, target):
+    path, _, fragment = target.partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    assert file.exists()
+    if fragment:
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert fragment in map(anchor, headings)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))
+@pytest.mark.parametrize("target", COMMANDS)
 def test_command_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
