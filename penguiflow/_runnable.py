@@ -98,17 +98,17 @@ class Runnable:
             return
         if caller_in(self._require()) is not None:
             raise FlowStateError("a node can't stop the flow that it runs in: it would wait for itself")
-        if self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(self._stop(self._life, drain_s))
+        life, stopping = self._life, self._stopping
+        if stopping is None:
+            self._stopping = stopping = asyncio.get_running_loop().create_task(self._stop(life, drain_s))
         else:
-            self._life.hurry(drain_s)
+            life.hurry(drain_s)
         try:
-            await asyncio.shield(self._stopping)
+            await asyncio.shield(stopping)
         except asyncio.CancelledError as exc:
             if is_stray(exc):
                 return  # the flow has ended: somebody else who stopped it was cancelled, and gave up what still closed
-            if self._life is not None and self._stopping is not None:
-                await self._life.hasten(self._stopping)
+            await life.hasten(stopping)
             raise
 
     async def _stop(self, life: Lifetime, drain_s: float | None) -> None:

@@ -263,6 +263,26 @@ async def test_who_waits_for_a_stop_that_another_gives_up_is_not_cancelled():
 
 
 @in_time
+async def test_an_error_on_exit_is_logged_when_who_stops_the_flow_is_cancelled_at_that_moment(caplog):
+    @asynccontextmanager
+    async def leaves_badly() -> AsyncIterator[None]:
+        yield
+        keeper = asyncio.current_task()
+        assert keeper is not None
+        keeper.add_done_callback(lambda _: stopping.cancel())
+        raise OSError("disk full")
+
+    flow = create(reads, resources=leaves_badly)
+    flow.run()
+    await flow.ask(0)
+    stopping = asyncio.ensure_future(flow.stop())
+    await asyncio.wait([stopping])
+    assert stopping.cancelled()
+    assert not flow.running
+    assert "disk full" in caplog.text
+
+
+@in_time
 async def test_a_flow_that_is_stopped_before_its_plugins_have_started_says_neither_start_nor_stop():
     class Slow:
         async def start(self, flow: PenguiFlow) -> None:
