@@ -103,7 +103,8 @@ async def chunk(
         if channel is not None:
             await channel.put(piece)
     except ChannelClosed:
-        raise FlowStateError(f"flow {run.name!r} was stopped while this chunk waited for room") from None
+        over = f"flow {run.name!r} was stopped" if channel is run.rookery else f"trace {parent.trace_id!r} ended"
+        raise FlowStateError(f"{over} while this chunk waited for room") from None
     return piece
 
 

@@ -12,6 +12,7 @@ from penguiflow import (
     ROOKERY,
     Context,
     FlowError,
+    FlowStateError,
     Message,
     Node,
     StreamChunk,
@@ -350,3 +351,20 @@ async def test_a_chunk_from_outside_enters_at_the_nodes_that_take_it():
         await flow.emit_chunk("a", Message(payload=None))
         await quiet()
     assert (got, values) == (["chunk:a"], [])
+
+
+@virtual_time
+async def test_a_chunk_from_outside_whose_trace_ends_meanwhile_is_refused_and_the_flow_goes_on():
+    @node
+    async def fills(x: int, ctx: Context) -> str:
+        await ctx.emit_chunk("a")
+        await asyncio.sleep(1)
+        return "said"
+
+    async with create(fills, queue_maxsize=1) as flow:
+        async with flow.stream(Message(payload=1, trace_id="t")) as stream:
+            writing = asyncio.ensure_future(flow.emit_chunk("b", Message(payload=None, trace_id="t")))
+            with pytest.raises(FlowStateError, match="trace 't' ended while this chunk waited for room"):
+                await asyncio.wait_for(writing, 10)
+            assert [chunk.text async for chunk in stream] == ["a"]
+        assert (await flow.ask(1)) == "said"
