@@ -159,7 +159,7 @@ class Race:
         self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
         try:
             self.loop.run_until_complete(self._main())
-            assert self.complaints == []
+            assert self.complaints == [], self.complaints
             if seen is not None:
                 seen.assert_lawful()
                 kinds = Counter(seen.types("flow_start", "flow_stop"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from penguiflow import (
@@ -24,7 +25,7 @@ from penguiflow import (
 )
 from tests.races.harness import Scenario
 from tests.races.scenes_of_nodes import ask, itself, naps, same, turns
-from tests.races.scenes_of_readers import GONE, TIGHT, both, hears, live, plain
+from tests.races.scenes_of_readers import TIGHT, hears, live, plain
 
 # --- floes, joins, loops --------------------------------------------------------------------------
 
@@ -134,6 +135,17 @@ async def start_and_list(flow: PenguiFlow, message: Message[Any]) -> Any:
         raise
 
 
+async def both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> Any:
+    """Run two at a time; what the second gives."""
+    task = asyncio.ensure_future(second)
+    try:
+        await first
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 async def emit_into(flow: PenguiFlow, message: Message[Any]) -> Any:
     """Emit more into a live trace than its floe holds."""
 
@@ -229,6 +241,7 @@ def thinking(*nodes: Any, **options: Any) -> PenguiFlow:
 
 
 ERRORS_OUT = {"emit_errors_to_rookery": True}
+GONE = dict.fromkeys(("cancel", "deadline"), ("FlowStateError",))
 PAIRS = [(i, "subject") for i in range(4)]
 
 SCENES = {
