@@ -1,26 +1,27 @@
 """Finds the plugins that are installed, without importing any: it reads the entry points of each distribution.
 
-Rules: one scan for each import path of a process; the order is that of names, then of distributions. A distribution
-whose metadata can't be read hides nobody else's.
+Rules: one scan for each import path of a process; the order is that of names, then of distributions. Where an import
+path has a distribution twice, the first is the one. One whose metadata can't be read hides nobody else's.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
+
+from penguiflow._settings import key_of
 
 PLUGINS, POLICIES = "penguiflow.plugins", "penguiflow.policies"
 GROUPS = (PLUGINS, POLICIES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Found:
-    """An entry point of a distribution.
+    """An entry point of a distribution. There is one object for each in a scan.
 
     Attributes:
         name: What settings call it.
@@ -28,6 +29,7 @@ class Found:
         distribution: Who brings it.
         version: Of the distribution.
         value: Where its factory is: `module:attribute`.
+        keys: The names that settings may use, as they are compared.
     """
 
     name: str
@@ -35,7 +37,11 @@ class Found:
     distribution: str
     version: str
     value: str
-    entry_point: EntryPoint = field(repr=False, compare=False)
+    entry_point: EntryPoint = field(repr=False)
+    keys: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", (self.name, key_of(self.full_name)))
 
     @property
     def full_name(self) -> str:
@@ -54,22 +60,32 @@ def installed() -> tuple[Found, ...]:
 
 @functools.lru_cache(maxsize=4)
 def _scan(path: tuple[str, ...]) -> tuple[Found, ...]:
-    found: dict[tuple[str, str, str], Found] = {}
+    found: dict[tuple[str, str], Found] = {}
     for distribution in distributions():
-        for plugin in _in(distribution):
-            found.setdefault((plugin.group, plugin.name, _canonical(plugin.distribution)), plugin)  # the first wins
-    return tuple(found[key] for key in sorted(found))
+        if _ours(distribution):
+            for plugin in _in_first_of_its_name(distribution):
+                found.setdefault((plugin.group, key_of(plugin.full_name)), plugin)
+    return tuple(sorted(found.values(), key=lambda plugin: (plugin.group, *plugin.keys)))
 
 
-def _in(distribution: Distribution) -> Iterator[Found]:
+def _ours(distribution: Distribution) -> list[EntryPoint]:
     try:
-        for entry_point in distribution.entry_points:
-            if entry_point.group in GROUPS:
-                name, version = distribution.metadata["Name"] or "(unnamed)", distribution.version or "(unknown)"
-                yield Found(entry_point.name, entry_point.group, name, version, entry_point.value, entry_point)
+        return [entry_point for entry_point in distribution.entry_points if entry_point.group in GROUPS]
+    except Exception:  # metadata that can't be read names no plugin
+        return []
+
+
+def _in_first_of_its_name(distribution: Distribution) -> Iterable[Found]:
+    """The plugins of the distribution that stands first on the import path under this one's name: what is imported."""
+    try:
+        name = _said(distribution, "Name")
+        first = distribution if name is None else Distribution.from_name(name)
+        version = _said(first, "Version") or "(unknown)"
+        return [Found(e.name, e.group, name or "(unnamed)", version, e.value, e) for e in _ours(first)]
     except Exception:
-        return  # metadata that can't be read names no plugin
+        return ()
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _said(distribution: Distribution, key: str) -> str | None:
+    metadata = distribution.metadata
+    return metadata[key] if key in metadata else None  # noqa: SIM401 - its protocol has no get

@@ -87,8 +87,13 @@ class Dispatch:
         self._begin({hook: tuple(impl for impl in impls if impl.owner is not plugin) for hook, impls in now})
 
     def _by_type(self) -> dict[str, tuple[Impl, ...]]:
-        wanted = {kind: tuple(o for o in self._observers if kind in o.types) for kind in EVENT_TYPES}
-        return {kind: observers for kind, observers in wanted.items() if observers}
+        if all(observer.types is EVENT_TYPES for observer in self._observers):
+            return dict.fromkeys(EVENT_TYPES, self._observers) if self._observers else {}
+        wanted: dict[str, list[Impl]] = {kind: [] for kind in EVENT_TYPES}
+        for observer in self._observers:
+            for kind in observer.types:
+                wanted[kind].append(observer)
+        return {kind: tuple(observers) for kind, observers in wanted.items() if observers}
 
     def send(self, event: FlowEvent, listeners: tuple[Impl, ...]) -> None:
         """Show an event to those who listen to its type."""
@@ -110,6 +115,7 @@ class Dispatch:
             log.error("plugin %r raised%s %d times in a row: %s", impl.plugin, where, impl.failures, text)
             self._observers = tuple(o for o in self._observers if o is not impl)
             self._handlers = tuple(h for h in self._handlers if h is not impl)
+            self._exporters = tuple(e for e in self._exporters if e is not impl)
             self.listeners = self._by_type()
         extra = {"plugin": impl.plugin, "hook": hook, "failures": impl.failures, "quarantined": quarantined}
         self.report(exc, flow_name, extra, impl.owner)
@@ -167,8 +173,11 @@ class Dispatch:
         answer = impl.call(request)
         if not inspect.isawaitable(answer):
             return answer
-        async with asyncio.timeout(self._timeout_s):
-            return await answer
+        async with asyncio.timeout(self._timeout_s) as limit:
+            answer = await answer
+        if limit.expired():  # it swallowed its cancellation, and what it says now is late all the same
+            raise TimeoutError(f"it took longer than {self._timeout_s:g} s")
+        return answer
 
     @property
     def handles_errors(self) -> bool:
@@ -188,6 +197,7 @@ class Dispatch:
             except Exception as exc:
                 self.failed(impl, "export_graph", exc, request.graph.name)
             else:
+                impl.failures = 0
                 if answer is not None:
                     return answer
         return None

@@ -175,3 +175,13 @@ class PluginError(_Problems):
 
 class FlowStateError(RuntimeError):
     """The flow's state doesn't admit this call: it isn't running, runs already, or is stopping."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of what an error was raised in, and of the errors behind it: else whoever keeps it keeps all of that."""
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is not None and one.__traceback__ is not None:
+            one.__traceback__ = None
+            todo += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]

@@ -1,16 +1,17 @@
-"""What a plugin implements: checked, and put in order by pluggy once for each kind of plugin.
+"""What a plugin implements: checked by pluggy once for each class of plugins, bound, and put in order.
 
-Rules: a mistake in a plugin is a `TypeError` that shows the corrected line. What pluggy finds out depends on classes
-alone, so plugins of known classes are only bound, which is what makes the second flow cheap.
+Rules: a mistake in a plugin is a `TypeError` that shows the corrected line. What there is to check depends on a
+plugin's class alone, nearly always, so plugins of known classes are only bound, which makes the second flow cheap.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import pluggy
 
@@ -22,10 +23,17 @@ _MARK = f"{PROJECT}_impl"
 
 
 class Plugin(NamedTuple):
-    """An object with implementations, and what it is called."""
+    """An object with implementations.
+
+    Attributes:
+        name: What it is called.
+        instance: The object itself.
+        needed: Whether no flow starts without it.
+    """
 
     name: str
     instance: Any
+    needed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -80,75 +88,77 @@ def implemented(plugin: Plugin) -> tuple[str, ...]:
     Raises:
         TypeError: it implements none, or one of them wrongly.
     """
-    return tuple(hook for hook, places in _order([plugin]).items() if places)
+    _wanted(plugin)
+    return _kind(plugin).hooks
 
 
 def frozen(plugins: Sequence[Plugin]) -> dict[str, tuple[Impl, ...]]:
-    """The implementations of each hook, the first plugin first, but for those marked `tryfirst` or `trylast`.
+    """The implementations of each hook in the order of their plugins, but for those marked `tryfirst` or `trylast`.
 
     Raises:
         TypeError: an implementation has a wrong name, wrong arguments, or is async where it must not be.
     """
-    order = _order(plugins)
-    wanted = [_wanted(plugin) for plugin in plugins]
-    return {
-        hook: tuple(Impl(*plugins[i], _function(plugins[i].instance, hook), wanted[i]) for i in places)
-        for hook, places in order.items()
-    }
+    ranked: dict[str, list[tuple[int, Impl]]] = {hook: [] for hook in HOOKS}
+    for plugin in plugins:
+        types = _wanted(plugin)
+        for hook, rank in _kind(plugin).ranks.items():
+            impl = Impl(plugin.name, plugin.instance, _function(plugin.instance, hook), types)
+            ranked[hook].append((rank, impl))
+    return {hook: tuple(impl for _, impl in sorted(impls, key=_rank)) for hook, impls in ranked.items()}
 
 
-class _Kind:
-    """A plugin's class, for those who ask whether they have seen its like; the plugin itself until that is known."""
-
-    __slots__ = ("cls", "plugin")
-
-    def __init__(self, plugin: Plugin) -> None:
-        self.cls: type = type(plugin.instance)
-        self.plugin: Plugin | None = plugin
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kind) and self.cls is other.cls
-
-    def __hash__(self) -> int:
-        return hash(self.cls)
+def _rank(ranked: tuple[int, Impl]) -> int:
+    return ranked[0]
 
 
-def _order(plugins: Sequence[Plugin]) -> dict[str, tuple[int, ...]]:
-    """For each hook, which of the plugins implement it, in the order in which they are called."""
-    kinds = tuple(_Kind(plugin) for plugin in plugins)
-    ordered = _ordered.__wrapped__ if any(_is_unlike_its_class(plugin.instance) for plugin in plugins) else _ordered
-    return ordered(kinds)
+class _Kind(NamedTuple):
+    """What is known of a class of plugins.
+
+    Attributes:
+        ranks: The hooks that it implements: -1 to be called first, 1 to be called last, else 0.
+        hooks: The same without their ranks.
+    """
+
+    ranks: dict[str, int]
+    hooks: tuple[str, ...]
 
 
-def _is_unlike_its_class(instance: Any) -> bool:
-    """Whether implementations stand in the object itself, as in a module, or it is a class."""
-    own = getattr(instance, "__dict__", {}).values()
-    return inspect.isclass(instance) or any(hasattr(value, _MARK) for value in own)
+_known: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
+_NAMES = {*HOOKS, "start", "stop"}
 
 
-@functools.lru_cache(maxsize=64)
-def _ordered(kinds: tuple[_Kind, ...]) -> dict[str, tuple[int, ...]]:
+def _kind(plugin: Plugin) -> _Kind:
+    cls = type(plugin.instance)
+    if not _NAMES.isdisjoint(getattr(plugin.instance, "__dict__", ())):
+        return _checked(plugin)
+    kind = _known.get(cls)
+    if kind is None:
+        kind = _checked(plugin)
+        if not _varies(cls):
+            _known[cls] = kind
+    return kind
+
+
+def _varies(cls: type) -> bool:
+    """Whether what an object of this class implements may depend on the object, as that of a module or a proxy does."""
+    return issubclass(cls, type | ModuleType) or hasattr(cls, "__getattr__")
+
+
+def _checked(plugin: Plugin) -> _Kind:
+    _refuse_mistakes(plugin.instance, plugin.name)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
-    places: dict[str, int] = {}
-    for place, kind in reversed(list(enumerate(kinds))):
-        plugin, kind.plugin = kind.plugin, None  # the cache keeps classes, and no plugin
-        assert plugin is not None
-        _refuse_mistakes(plugin.instance, plugin.name)
-        key = f"{plugin.name}#{place}"
-        places[key] = place
-        try:
-            manager.register(_Registered(plugin.instance), key)
-        except (pluggy.PluginValidationError, ValueError) as exc:
-            raise TypeError(f"plugin {plugin.name!r} can't be used: {exc}") from exc
-    return {
-        hook: tuple(places[impl.plugin_name] for impl in reversed(getattr(manager.hook, hook).get_hookimpls()))
-        for hook in HOOKS
-    }
+    try:
+        manager.register(_Registered(plugin.instance), plugin.name)
+    except (pluggy.PluginValidationError, ValueError) as exc:
+        raise TypeError(f"plugin {plugin.name!r} can't be used: {exc}") from exc
+    found = {hook: getattr(manager.hook, hook).get_hookimpls() for hook in HOOKS}
+    ranks = {hook: impl.trylast - impl.tryfirst for hook, impls in found.items() for impl in impls}
+    return _Kind(ranks, tuple(ranks))
 
 
 class _Registered:
-    """A plugin as pluggy sees it: one object may stand in a list twice, and pluggy takes each only once."""
+    """A plugin as pluggy sees it: only its implementations, as pluggy would touch every attribute and property."""
 
     def __init__(self, instance: Any) -> None:
         for hook in HOOKS:
@@ -166,10 +176,14 @@ def _wanted(plugin: Plugin) -> tuple[str, ...]:
     types = getattr(plugin.instance, "event_types", None)
     if types is None:
         return EVENT_TYPES
+    if isinstance(types, str) or not isinstance(types, Collection):
+        raise TypeError(
+            f"plugin {plugin.name!r}: event_types lists types of events, as in event_types = ('flow_start',)"
+        )
     for kind in types:
         if kind not in EVENT_TYPES:
             raise TypeError(f"plugin {plugin.name!r} wants events of type {kind!r}: there are {', '.join(EVENT_TYPES)}")
-    return tuple(types)
+    return tuple(dict.fromkeys(types))
 
 
 def _refuse_mistakes(instance: Any, name: str) -> None:
@@ -182,11 +196,22 @@ def _refuse_mistakes(instance: Any, name: str) -> None:
     if not any(marks.values()):
         raise TypeError(f"plugin {name!r} implements no hook: mark a method {', '.join(HOOKS)} with @hookimpl")
     for life in ("start", "stop"):
-        if hasattr(instance, life) and not inspect.iscoroutinefunction(getattr(instance, life)):
+        if hasattr(instance, life) and not _is_life(getattr(instance, life)):
             raise TypeError(f"plugin {name!r}: {life} is async: write `async def {life}(self, flow)`")
     for hook, mark in marks.items():
         if mark:
             _refuse_wrong_shape(getattr(instance, hook), hook, mark, name)
+
+
+def _is_life(function: Any) -> bool:
+    """Whether this is an async function of a flow."""
+    if not inspect.iscoroutinefunction(function):
+        return False
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _refuse_wrong_shape(function: Any, hook: str, mark: Any, name: str) -> None:
@@ -199,4 +224,6 @@ def _refuse_wrong_shape(function: Any, hook: str, mark: Any, name: str) -> None:
 
 
 def _marked(instance: Any) -> list[str]:
-    return [name for name in dir(type(instance)) if hasattr(getattr(type(instance), name, None), _MARK)]
+    """The names under which implementations stand in an object or its class."""
+    places = (getattr(instance, "__dict__", {}), *(vars(cls) for cls in reversed(type(instance).__mro__)))
+    return [name for place in places for name, value in list(place.items()) if hasattr(value, _MARK)]

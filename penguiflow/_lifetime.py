@@ -41,13 +41,9 @@ class Lifetime:
         if plan.resources is not None or subflows or self._lives:
             run.ready = asyncio.Event()
             self._keeper = run.loop.create_task(self._keep())
-        self._announced = False
+        self._said_start = False
         if not self._lives:
-            self._announce()
-
-    def _announce(self) -> None:
-        self._announced = True
-        flow_event("flow_start", self.run, self.epoch)
+            self._say_start()
 
     async def _keep(self) -> None:
         """Start the plugins, open the resources, and undo both in reverse."""
@@ -58,15 +54,26 @@ class Lifetime:
                 if self._lives:
                     stack.push_async_callback(self._lives.stop)
                     await self._lives.start()
-                    self._announce()
+                    self._say_start()
                 await enter_resources(self.plan, run, stack)
             except BaseException as exc:
                 run.broken = exc
+                self._say_stop()  # while the plugins haven't stopped
                 raise
             finally:
                 run.ready.set()
             run.ready = None
             await self._over.wait()
+
+    def _say_start(self) -> None:
+        self._said_start = True
+        flow_event("flow_start", self.run, self.epoch)
+
+    def _say_stop(self) -> None:
+        """Once, if the start was said."""
+        if self._said_start:
+            self._said_start = False
+            flow_event("flow_stop", self.run, self.epoch)
 
     async def ready(self) -> None:
         """Wait until the resources are open.
@@ -120,8 +127,7 @@ class Lifetime:
         await self._strays()
         for timer in self._hurries:
             timer.cancel()
-        if self._announced:  # its plugins may have been given up while they started
-            flow_event("flow_stop", run, self.epoch)
+        self._say_stop()
         run.rookery.close()
         await self._closed()
 

@@ -1,25 +1,30 @@
 """Loads one plugin: imports its factory, gives it its options, and looks at what it made.
 
-Rules: whatever goes wrong is recorded and never raised, `SystemExit` at import included. A factory is read once in a
-process: a second flow costs a call.
+Rules: whatever goes wrong is recorded and never raised, `SystemExit` at import included. A factory is imported and
+read once in a process, also one that can't be: a second flow costs a call. A flow that a plugin builds while it is
+loaded itself does without it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
 from penguiflow._impls import Plugin, implemented
 from penguiflow._settings import meant
 from penguiflow._signature import parameter_annotation
-from penguiflow._types import UNKNOWN
+from penguiflow._types import UNKNOWN, members
 
 API_VERSION = "2"
 LOADED, BLOCKED, AVAILABLE, FAILED, INCOMPATIBLE = "loaded", "blocked", "available", "failed", "incompatible"
@@ -53,9 +58,10 @@ class PluginRecord:
     load_ms: float | None = None
 
 
-def recorded(found: Found, status: str, reason: str, **more: Any) -> PluginRecord:
-    """The record of a plugin that was discovered."""
-    return PluginRecord(found.name, found.group, status, reason, found.distribution, found.version, **more)
+@functools.lru_cache(maxsize=1024)
+def recorded(found: Found, status: str, reason: str) -> PluginRecord:
+    """The record of a plugin that was discovered, and isn't loaded."""
+    return PluginRecord(found.name, found.group, status, reason, found.distribution, found.version)
 
 
 def load(found: Found, reason: str, options: Mapping[str, Any], where: str) -> tuple[PluginRecord, Any]:
@@ -63,10 +69,12 @@ def load(found: Found, reason: str, options: Mapping[str, Any], where: str) -> t
     started = time.perf_counter()
     status, instance, error = LOADED, None, None
     hooks: tuple[str, ...] = ()
+    here = (get_ident(), found)
+    _under_way.add(here)
     try:
         instance = _made(found, options, where)
-        version = str(getattr(instance, "api_version", API_VERSION))
-        if version.split(".")[0] == API_VERSION:
+        version = getattr(instance, "api_version", API_VERSION)
+        if version == API_VERSION or str(version).split(".")[0] == API_VERSION:
             hooks = _hooks(found, instance)
         else:
             status = INCOMPATIBLE
@@ -74,11 +82,29 @@ def load(found: Found, reason: str, options: Mapping[str, Any], where: str) -> t
     except BaseException as exc:
         if isinstance(exc, KeyboardInterrupt):
             raise
-        status, error = FAILED, exc
-        reason = str(exc) if isinstance(exc, _OptionsError) else f"{type(exc).__name__}: {exc}"
+        status, error, reason = FAILED, exc, _told(exc)
+    finally:
+        _under_way.discard(here)
     took = (time.perf_counter() - started) * 1e3
-    record = recorded(found, status, reason, hooks=hooks, error=error, load_ms=took)
+    record = PluginRecord(
+        found.name, found.group, status, reason, found.distribution, found.version, hooks, error, took
+    )
     return record, instance if status == LOADED else None
+
+
+def is_under_way(found: Found) -> bool:
+    """Whether this thread is loading the plugin just now, which then builds a flow itself."""
+    return bool(_under_way) and (get_ident(), found) in _under_way
+
+
+_under_way: set[tuple[int, Found]] = set()
+
+
+def _told(exc: BaseException) -> str:
+    try:
+        return str(exc) if isinstance(exc, OptionsError) else f"{type(exc).__name__}: {exc}"
+    except Exception:
+        return f"{type(exc).__name__}, which can't be shown as text"
 
 
 def _hooks(found: Found, instance: Any) -> tuple[str, ...]:
@@ -88,7 +114,7 @@ def _hooks(found: Found, instance: Any) -> tuple[str, ...]:
     return hooks
 
 
-class _OptionsError(ValueError):
+class OptionsError(ValueError):
     """The options of a plugin are wrong."""
 
 
@@ -109,8 +135,25 @@ class _Factory:
     takes: bool
 
 
-@functools.lru_cache(maxsize=1024)
+_factories: WeakKeyDictionary[Found, _Factory | BaseException] = WeakKeyDictionary()
+
+
 def _factory(found: Found) -> _Factory:
+    factory = _factories.get(found)
+    if factory is None:
+        try:
+            factory = _read(found)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            factory = exc
+        _factories[found] = factory
+    if isinstance(factory, BaseException):
+        raise factory
+    return factory
+
+
+def _read(found: Found) -> _Factory:
     make = found.load()
     if not callable(make):
         raise TypeError(f"{found.value} is {make!r:.60}, and an entry point names a function `plugin(options)`")
@@ -119,10 +162,32 @@ def _factory(found: Found) -> _Factory:
     model = parameter_annotation(make)
     if model in (UNKNOWN, Any):
         return _Factory(make, None, None, takes=True)
-    known = None
-    if isinstance(model, type) and issubclass(model, BaseModel) and model.model_config.get("extra") != "allow":
-        known = (*model.model_fields, *(f.alias for f in model.model_fields.values() if f.alias))
-    return _Factory(make, TypeAdapter(model), known, takes=True)
+    return _Factory(make, TypeAdapter(model), _known(model), takes=True)
+
+
+def _known(annotation: Any) -> tuple[str, ...] | None:
+    """The names of a model's options; `None` if any will do, or it isn't known."""
+    models = [model for model in members(annotation) if model not in (None, type(None))]
+    model = models[0] if len(models) == 1 else None
+    if dataclasses.is_dataclass(model):
+        return tuple(field.name for field in dataclasses.fields(model) if field.init)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.model_config.get("extra") == "allow":
+        return None
+    by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
+    return tuple(
+        key for name, field in model.model_fields.items() for key in dict.fromkeys(_keys(name, field, bool(by_name)))
+    )
+
+
+def _keys(name: str, field: FieldInfo, by_name: bool) -> Iterator[str]:
+    """What a field of a model may be called in its input."""
+    alias = field.validation_alias
+    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        first = choice.path[0] if isinstance(choice, AliasPath) else choice
+        if isinstance(first, str):
+            yield first
+    if alias is None or by_name:
+        yield name
 
 
 def _made(found: Found, options: Mapping[str, Any], where: str) -> Any:
@@ -131,9 +196,9 @@ def _made(found: Found, options: Mapping[str, Any], where: str) -> Any:
     for key in options:
         if key not in known:
             has = meant(key, known) or f": it has {', '.join(known) or 'none'}"
-            raise _OptionsError(f"{where}.{key}: this plugin has no option {key!r}{has}")
+            raise OptionsError(f"{where}.{key}: this plugin has no option {key!r}{has}")
     instance = factory.make(_validated(factory, options, where)) if factory.takes else factory.make()
-    if inspect.isawaitable(instance):
+    if hasattr(instance, "__await__"):
         getattr(instance, "close", lambda: None)()
         raise TypeError(f"{found.value} is async: write `def`, and put what must wait into the plugin's start(flow)")
     return instance
@@ -146,4 +211,4 @@ def _validated(factory: _Factory, options: Mapping[str, Any], where: str) -> Any
         return factory.adapter.validate_python(dict(options))
     except ValidationError as exc:
         texts = [f"{'.'.join([where, *map(str, e['loc'])])}: {e['msg']}" for e in exc.errors(include_url=False)]
-        raise _OptionsError("; ".join(texts)) from None
+        raise OptionsError("; ".join(texts)) from None

@@ -1,7 +1,7 @@
 """Starts and stops the plugins that have something to start and stop.
 
-Rules: each has its time. One that can't be started is left out of this run, unless it was named or required; one that
-doesn't stop in time is cancelled, and left behind if it ignores that. Neither holds the flow.
+Rules: each has its time. One that can't be started is left out of this run, unless it was named or required, or it
+routes; one that doesn't stop in time is cancelled, and left behind if it ignores that. Neither holds the flow.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from penguiflow._host import PluginSet
 from penguiflow._impls import Plugin
 from penguiflow._lifecycle import GRACE_S
 from penguiflow._run import Run
+from penguiflow._settings import Settings
 
 log = logging.getLogger("penguiflow")
 
@@ -25,7 +26,7 @@ class PluginLives:
     def __init__(self, flow: Any, run: Run, plugins: PluginSet) -> None:
         self._flow: Any = flow
         self._run: Run = run
-        self._set: PluginSet = plugins
+        self._settings: Settings = plugins.settings
         self._todo: list[Plugin] = [
             p for p in plugins.plugins if hasattr(p.instance, "start") or hasattr(p.instance, "stop")
         ]
@@ -38,15 +39,15 @@ class PluginLives:
         """Start them, one after the other.
 
         Raises:
-            PluginError: one that was named or required can't be started.
+            PluginError: one that no flow starts without can't be started.
         """
         for plugin in self._todo:
-            error = await self._tried(plugin, "start", self._set.settings.start_timeout_s)
+            error = await self._tried(plugin, "start", self._settings.start_timeout_s)
             if error is None:
                 self._started.append(plugin)
                 continue
             text = f"plugin {plugin.name!r} could not be started: {type(error).__name__}: {error}"
-            if plugin.name in self._set.needed:
+            if plugin.needed:
                 raise PluginError([text]) from error
             log.error("%s", text, exc_info=error)
             self._run.dispatch.without(plugin.instance)
@@ -55,7 +56,7 @@ class PluginLives:
     async def stop(self) -> None:
         """Stop all that were started, at the same time."""
         plugins = self._started[::-1]
-        seconds = self._set.settings.stop_timeout_s
+        seconds = self._settings.stop_timeout_s
         errors = await asyncio.gather(*(self._tried(plugin, "stop", seconds) for plugin in plugins))
         for plugin, error in zip(plugins, errors, strict=True):
             if error is not None:
@@ -76,22 +77,28 @@ class PluginLives:
         function = getattr(plugin.instance, what, None)
         if function is None:
             return None
-        task = self._run.loop.create_task(function(self._flow))
+        task = self._run.loop.create_task(_outcome(function, self._flow))
         try:
             _, late = await asyncio.wait([task], timeout=seconds)
-            if late:
-                task.add_done_callback(_seen)
-                task.cancel()
-                await asyncio.wait([task], timeout=GRACE_S)
         except asyncio.CancelledError:
-            task.cancel()
+            await _given_up(task)
             raise
         if late:
+            await _given_up(task)
             return TimeoutError(f"{what}(flow) took longer than {seconds:g} s")
-        return asyncio.CancelledError(f"{what}(flow) was cancelled") if task.cancelled() else task.exception()
+        return asyncio.CancelledError(f"{what}(flow) was cancelled") if task.cancelled() else task.result()
 
 
-def _seen(task: asyncio.Task[None]) -> None:
-    """Whatever a plugin raises that was given up is of no interest any more."""
-    if not task.cancelled():
-        task.exception()
+async def _outcome(function: Any, flow: Any) -> BaseException | None:
+    """What went wrong. A server that can't bind its port exits: that would end the event loop, if it left a task."""
+    try:
+        await function(flow)
+    except (Exception, SystemExit) as exc:
+        return exc
+    return None
+
+
+async def _given_up(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait a moment for it."""
+    task.cancel()
+    await asyncio.wait([task], timeout=GRACE_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,9 @@ VARIABLES = {
     "policies": "PENGUIFLOW_POLICIES",
     "strict": "PENGUIFLOW_PLUGINS_STRICT",
 }
+_OURS = "PENGUIFLOW_"
 _PREFIXES = ("PENGUIFLOW_PLUGIN", "PENGUIFLOW_POLIC", "PENGUIFLOW_CONF")
+_ALIKE = 0.85
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 ValueT = TypeVar("ValueT")
@@ -44,19 +47,39 @@ class _Table(BaseModel):
     policies: list[str] | None = None
     order: list[str] = []
     strict: bool | None = None
-    decision_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False, strict=False)
+    decision_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     quarantine_after: int = Field(default=10, ge=1)
-    start_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False, strict=False)
-    stop_timeout_s: float = Field(default=5.0, gt=0, allow_inf_nan=False, strict=False)
+    start_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    stop_timeout_s: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     options: dict[str, dict[str, Any]] = {}
+
+
+def key_of(name: str) -> str:
+    """A name as it is compared: in `distribution:name`, the distribution may be written as package indexes allow."""
+    distribution, colon, rest = name.partition(":")
+    return f"{re.sub(r'[-_.]+', '-', distribution).lower()}:{rest}" if colon else name
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names of plugins, and where they were written down."""
+    """Names of plugins, and where they were written down. One may say `distribution:name`."""
 
     names: tuple[str, ...]
     source: str
+    _places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = {key_of(name): place for place, name in reversed(list(enumerate(self.names)))}
+        object.__setattr__(self, "_places", places)
+
+    def place(self, keys: tuple[str, ...]) -> int:
+        """Where a plugin of these names stands; behind the last if nowhere."""
+        places = self._places
+        return min(places.get(key, len(self.names)) for key in keys) if places else 0
+
+    def have(self, keys: tuple[str, ...]) -> bool:
+        """Whether one of a plugin's names stands here."""
+        return any(key in self._places for key in keys)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -81,6 +104,7 @@ class Settings:
         start_timeout_s: Seconds that a plugin may take to start.
         stop_timeout_s: Seconds that the plugins may take to stop.
         options: What each plugin is given, by its name.
+        options_at: Where the options stand.
         file: The TOML file, if there is one.
     """
 
@@ -95,6 +119,7 @@ class Settings:
     start_timeout_s: float = 10.0
     stop_timeout_s: float = 5.0
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options_at: str = "plugins.options"
     file: str | None = None
 
 
@@ -112,41 +137,42 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     problems = list(_strangers(environ))
     path = environ.get(CONFIG) or None
-    table = _Table()
+    table, at = _Table(), "plugins"
     if path is not None:
         try:
-            table = _table(path)
+            table, at = _table(path)
         except PluginError as error:
             problems += error.problems
     strict = _flag(environ, problems)
     if problems:
         raise PluginError(problems)
-    at = f"{path}: plugins."
 
     def chosen(key: str) -> Names | None:
         listed = getattr(table, key)
-        return _listed(environ, key) or (None if listed is None else Names(tuple(listed), at + key))
+        return _listed(environ, key) or (None if listed is None else Names(tuple(listed), f"{at}.{key}"))
 
     return Settings(
         allow=chosen("allow"),
-        block=tuple(names for names in (_listed(environ, "block"), Names(tuple(table.block), at + "block")) if names),
+        block=tuple(names for names in (_listed(environ, "block"), Names(tuple(table.block), f"{at}.block")) if names),
         require=chosen("require"),
         policies=chosen("policies"),
-        order=Names(tuple(table.order), at + "order"),
+        order=Names(tuple(table.order), f"{at}.order"),
         strict=bool(table.strict) if strict is None else strict,
         decision_timeout_s=table.decision_timeout_s,
         quarantine_after=table.quarantine_after,
         start_timeout_s=table.start_timeout_s,
         stop_timeout_s=table.stop_timeout_s,
         options=table.options,
+        options_at=f"{at}.options",
         file=path,
     )
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
+    """What looks like a setting and is none. Other names that begin with ours may belong to a plugin."""
     known = (*VARIABLES.values(), CONFIG)
-    for name in sorted(environ):
-        if name.startswith(_PREFIXES) and name not in known:
+    for name in sorted(name for name in environ if name.startswith(_OURS) and name not in known):
+        if name.startswith(_PREFIXES) or difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
             hint = meant(name, known) or f": there are {', '.join(known)}"
             yield f"the environment variable {name} is none of PenguiFlow's{hint}"
 
@@ -169,30 +195,42 @@ def _flag(environ: Mapping[str, str], problems: list[str]) -> bool | None:
     return None
 
 
-def _table(path: str) -> _Table:
-    """The file's table of plugins: `[plugins]`, or `[tool.penguiflow.plugins]` where there is a table `tool`."""
+def _table(path: str) -> tuple[_Table, str]:
+    """The file's table of plugins, and where it stands: `[plugins]`, or next to a `tool` in `[tool.penguiflow]`."""
+    section, at = _section(path)
+    problems = [f"{path}: there is no table {key!r}{meant(key, ['plugins'])}" for key in section if key != "plugins"]
+    table = _Table()
+    try:
+        table = _Table.model_validate(section.get("plugins", {}))
+    except ValidationError as exc:
+        problems += [_complaint(at, error) for error in exc.errors(include_url=False)]
+    if problems:
+        raise PluginError(problems)
+    return table, at
+
+
+def _section(path: str) -> tuple[dict[str, Any], str]:
+    """The part of the file that is ours, and where its table of plugins stands."""
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise PluginError([f"{path} ({CONFIG}) can't be read: {exc}"]) from exc
     tool = data.get("tool")
-    section = (tool.get("penguiflow", {}) if isinstance(tool, dict) else None) if "tool" in data else data
+    if not isinstance(tool, dict):
+        return data, f"{path}: plugins"
+    if "plugins" in data:
+        raise PluginError([f"{path}: next to a table 'tool', [plugins] is called [tool.penguiflow.plugins]"])
+    section = tool.get("penguiflow")
     if not isinstance(section, dict):
-        raise PluginError([f"{path}: penguiflow's settings are a table, not {section!r:.40}"])
-    problems = [f"{path}: there is no table {key!r}{meant(key, ['plugins'])}" for key in section if key != "plugins"]
-    try:
-        table = _Table.model_validate(section.get("plugins", {}))
-    except ValidationError as exc:
-        problems += [_complaint(path, error) for error in exc.errors(include_url=False)]
-        raise PluginError(problems) from None
-    if problems:
-        raise PluginError(problems)
-    return table
+        raise PluginError([f"{path} has no table [tool.penguiflow]: write one, or take {CONFIG} away"])
+    return section, f"{path}: tool.penguiflow.plugins"
 
 
-def _complaint(path: str, error: Any) -> str:
-    where = ".".join(str(part) for part in ("plugins", *error["loc"]))
+def _complaint(at: str, error: Any) -> str:
+    where = ".".join(map(str, (at, *error["loc"])))
     if error["type"] == "extra_forbidden":
         known = list(_Table.model_fields)
-        return f"{path}: {where} is no setting{meant(str(error['loc'][0]), known) or ': there are ' + ', '.join(known)}"
-    return f"{path}: {where}: {error['msg']}, and it is {error['input']!r:.60}"
+        return f"{where} is no setting{meant(str(error['loc'][0]), known) or ': there are ' + ', '.join(known)}"
+    if not error["loc"]:
+        return f"{where} is a table, and not {error['input']!r:.60}"
+    return f"{where}: {error['msg']}, and it is {error['input']!r:.60}"

@@ -19,7 +19,7 @@ KERNEL = ROOT / "penguiflow"
 LAYERS = {
     "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
     "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_wiring", "_graph"),
-    "hooks, plugins": ("_hooks", "_impls", "_dispatch", "_settings", "_discovery", "_loading", "_host"),
+    "hooks, plugins": ("_hooks", "_impls", "_dispatch", "_settings", "_discovery", "_loading", "_weighing", "_host"),
     "traces": ("_rooms", "_run", "_trace"),
     "node: in its place, its messages": (
         "_binding",

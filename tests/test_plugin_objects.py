@@ -1,0 +1,151 @@
+"""Plugins of odd shapes: modules, proxies, properties that raise, exporters that come and go."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penguiflow import RoutingRequest, create, hookimpl, node, router
+from tests.utils.distributions import Site, fresh_site
+from tests.utils.flowtestkit import Recorder, in_time
+from tests.utils.nodes import same
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    yield from fresh_site(tmp_path, monkeypatch)
+
+
+class Policy:
+    @hookimpl
+    def resolve_route(self, request: RoutingRequest) -> str:
+        return "a"
+
+
+@node
+async def a(x: int) -> str:
+    return "a"
+
+
+@node
+async def b(x: int) -> str:
+    return "b"
+
+
+class Proxy:
+    """Has whatever another object has."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)
+
+
+@in_time
+async def test_objects_of_one_class_may_implement_different_hooks():
+    recorder = Recorder()
+
+    class Watch:
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            recorder(event)
+
+    plugins = [Proxy(Watch()), Proxy(Policy())]
+    flow = create(router("choose").to(a, b), plugins=plugins)
+    assert [record.hooks for record in flow.plugins] == [("on_event",), ("resolve_route",)]
+    async with flow:
+        assert await flow.ask(1) == "a"
+    assert recorder.types("route_decided") == ["route_decided"]
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        ("node_start", "event_types lists types of events"),
+        (iter(["node_start"]), "event_types lists types of events"),
+        (["node_begin"], "wants events of type 'node_begin': there are flow_start, "),
+    ],
+    ids=["text", "iterator", "unknown"],
+)
+def test_wrong_event_types_are_refused(types: Any, said: str):
+    class Watch:
+        event_types = types
+
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=said):
+        create(same, plugins=[Watch()])
+
+
+@in_time
+async def test_a_type_that_is_listed_twice_is_shown_once():
+    seen = []
+
+    class Watch:
+        event_types = ("node_start", "node_start")
+
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            seen.append(event.event_type)
+
+    async with create(same, plugins=[Watch()]) as flow:
+        await flow.ask(1)
+    assert seen == ["node_start"]
+
+
+def test_a_property_that_raises_is_not_touched():
+    class Watch:
+        @property
+        def secret(self) -> str:
+            raise RuntimeError
+
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            pass
+
+    assert create(same, plugins=[Watch()]).plugins[0].hooks == ("on_event",)
+
+
+def test_a_mistyped_hook_of_a_module_is_refused(site: Site):
+    site.add(
+        "modular",
+        "import sys\nfrom penguiflow import hookimpl\n@hookimpl\ndef on_event(event): pass\n"
+        "@hookimpl\ndef on_erorr(error): pass\ndef plugin(): return sys.modules[__name__]",
+    )
+    (record,) = create(same).plugins
+    assert record.reason.startswith("TypeError: plugin 'modular': there is no hook 'on_erorr'")
+
+
+# --- exporters ------------------------------------------------------------------------------------
+
+
+class Exporter:
+    def __init__(self, answers: str) -> None:
+        self.answers, self.asked = answers, 0
+
+    @hookimpl
+    def export_graph(self, request: Any) -> str | None:
+        self.asked += 1
+        if self.answers[self.asked - 1] == "x":
+            raise OSError
+        return "text"
+
+
+@pytest.mark.parametrize(("answers", "asked"), [("x" * 30, 10), ("xxxxxxxxx." * 3, 30)], ids=["always", "mostly"])
+def test_an_exporter_that_raises_ten_times_in_a_row_is_no_longer_asked(answers: str, asked: int, caplog):
+    exporter = Exporter(answers)
+    flow = create(same, plugins=[exporter])
+    for _ in range(30):
+        with suppress(LookupError):
+            flow.export("mermaid")
+    assert exporter.asked == asked
+    quarantined = [r.getMessage() for r in caplog.records if "no longer asked" in r.getMessage()]
+    assert quarantined == (
+        ["plugin 'Exporter' raised in export_graph 10 times in a row: it is no longer asked"] if asked == 10 else []
+    )
