@@ -176,6 +176,7 @@ async def test_who_enters_may_be_cancelled_while_plugins_start():
         try:
             await forever()
         finally:
+            await asyncio.sleep(0.05)
             diary.append("b tidied")
 
     recorder = Recorder()
