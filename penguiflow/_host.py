@@ -89,6 +89,11 @@ def _said(found: tuple[Found, ...]) -> set[str]:
     return set()
 
 
+def misnamed(settings: Settings, found: Iterable[Found]) -> tuple[str, ...]:
+    """What no flow could be built with: a setting wants a plugin by a name that nothing installed has."""
+    return tuple(_Host(settings, tuple(found), Names((), "create(plugins=[...])")).problems)
+
+
 class _Host:
     """Loads the plugins of one flow, and collects what is wrong."""
 

@@ -1,0 +1,167 @@
+"""`penguiflow plugins list`: what is installed, what would become of it and why, and the settings in force.
+
+Rules: it reads metadata and settings, and imports no plugin; so it works when a plugin is broken, and also when the
+settings are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from penguiflow import PluginError
+from penguiflow._discovery import Found, installed
+from penguiflow._host import misnamed, planned
+from penguiflow._settings import CONFIG, VARIABLES, Names, Settings, read_settings
+from penguiflow.cli.speech import table
+
+LIMITS = ("decision_timeout_s", "quarantine_after", "start_timeout_s", "stop_timeout_s")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting in force, and where it was written down."""
+
+    name: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A plugin that is installed, and what would become of it."""
+
+    name: str
+    group: str
+    distribution: str
+    version: str
+    factory: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that can be said without importing anything.
+
+    Attributes:
+        settings: Those in force; none if they can't be read.
+        plugins: What is installed, in the order in which it would load.
+        problems: What would stop every flow from being built.
+        notes: What is odd, and stops nothing.
+    """
+
+    settings: tuple[Setting, ...]
+    plugins: tuple[Entry, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """The same for `--json`."""
+        return {
+            "settings": [asdict(setting) for setting in self.settings],
+            "plugins": [asdict(entry) for entry in self.plugins],
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+        }
+
+    def to_text(self) -> str:
+        """The same for a person."""
+        rows = [(e.name, e.group, e.distribution, e.version, e.status, e.reason) for e in self.plugins]
+        head = ("PLUGIN", "GROUP", "DISTRIBUTION", "VERSION", "WOULD BE", "WHY")
+        return table(head, rows) if rows else "no plugin is installed"
+
+
+def listed() -> Listing:
+    """What is installed, weighed by the settings of this deployment."""
+    found = installed()
+    try:
+        settings = read_settings()
+    except PluginError as error:
+        why = "the settings are wrong, and no flow is built with them"
+        return Listing((), tuple(_entry(plugin, UNKNOWN, why) for plugin in found), error.problems)
+    with overheard() as notes:
+        records, problems = planned(settings, found), misnamed(settings, found)
+    by_name = {(plugin.group, plugin.name, plugin.distribution): plugin for plugin in found}
+    entries = [
+        _entry(by_name[record.group or "", record.name, record.distribution or ""], record.status, record.reason)
+        for record in records
+    ]
+    return Listing(tuple(in_force(settings)), tuple(entries), problems, tuple(dict.fromkeys(notes)))
+
+
+def _entry(plugin: Found, status: str, reason: str) -> Entry:
+    return Entry(plugin.name, plugin.group, plugin.distribution, plugin.version, plugin.value, status, reason)
+
+
+class _Ear(logging.Handler):
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """The warnings of the kernel, instead of in the log."""
+    log, heard = logging.getLogger("penguiflow"), list[str]()
+    ear, propagated = _Ear(heard), log.propagate
+    log.addHandler(ear)
+    log.propagate = False
+    try:
+        yield heard
+    finally:
+        log.propagate = propagated
+        log.removeHandler(ear)
+
+
+def in_force(settings: Settings) -> Iterator[Setting]:
+    """Each setting, its value, and the variable or file that says so."""
+    if settings.file is not None:
+        yield Setting("file", settings.file, CONFIG)
+    yield _names("allow", settings.allow, "all")
+    yield from (_names("block", names, ()) for names in settings.block if names.names)
+    for name, names in (("require", settings.require), ("policies", settings.policies), ("order", settings.order)):
+        if names is not None and names.names:
+            yield _names(name, names, ())
+    yield Setting("strict", settings.strict, _strict_source(settings))
+    for name in LIMITS:
+        value = getattr(settings, name)
+        yield Setting(name, value, "default" if value == getattr(Settings(), name) else _in_file(settings, name))
+    for name, options in settings.options.items():
+        yield Setting(f"options.{name}", list(options), _in_file(settings, f"options.{name}"))
+
+
+def _names(name: str, names: Names | None, otherwise: Any) -> Setting:
+    return Setting(name, otherwise, "default") if names is None else Setting(name, list(names.names), names.source)
+
+
+def _strict_source(settings: Settings) -> str:
+    if VARIABLES["strict"] in os.environ:
+        return VARIABLES["strict"]
+    return _in_file(settings, "strict") if settings.strict else "default"
+
+
+def _in_file(settings: Settings, key: str) -> str:
+    return f"{settings.file}: plugins.{key}"
+
+
+def settings_text(settings: tuple[Setting, ...]) -> str:
+    """The settings that somebody wrote down, for a person."""
+    rows = [(s.name, _value(s.value), s.source) for s in settings if s.source != "default"]
+    return (
+        table(("SETTING", "VALUE", "FROM"), rows)
+        if rows
+        else "no setting is made: every plugin loads by itself, no policy does"
+    )
+
+
+def _value(value: Any) -> str:
+    return (", ".join(value) or "(none)") if isinstance(value, list) else str(value)
