@@ -70,11 +70,7 @@ def explained(flow: PenguiFlow, measuring: bool = True) -> Explained:
     for hook, impls in dispatch.impls.items():
         told.hooks[hook] = [_asked(flow, hook, impl, measuring) for impl in impls]
     told.unheard = tuple(kind for kind in EVENT_TYPES if kind not in dispatch.listeners)
-    told.routers = [
-        _router(node, dispatch.impls["resolve_route"])
-        for node in flow.plan.wiring.nodes
-        if flow.graph.node(node.name).kind == "router"
-    ]
+    told.routers = list(_routers(flow, tuple(impl.plugin for impl in dispatch.impls["resolve_route"])))
     return told
 
 
@@ -87,13 +83,21 @@ def _asked(flow: PenguiFlow, hook: str, impl: Impl, measuring: bool) -> Asked:
     return Asked(impl.plugin, distribution, TIERS[tier], types, found.microseconds, found.error)
 
 
-def _router(node: Node[..., Any], impls: tuple[Impl, ...]) -> Router:
+def _routers(flow: PenguiFlow, plugins: tuple[str, ...], prefix: str = "") -> Iterator[Router]:
+    """The routers of a flow, and of the flows inside it: those ask the plugins of the outermost."""
+    for node, shown in zip(flow.plan.wiring.nodes, flow.graph.nodes, strict=True):
+        if shown.kind == "router":
+            yield _router(node, f"{prefix}{node.name}", plugins)
+        elif shown.kind == "subflow":
+            role: Any = node.role
+            yield from _routers(role.flow, plugins, f"{prefix}{node.name}/")
+
+
+def _router(node: Node[..., Any], name: str, plugins: tuple[str, ...]) -> Router:
     role: Any = node.role
-    predicate = (
-        "the type of the payload" if role.by_type else "all successors" if role.propose is None else _name(role.propose)
-    )
+    predicate = "all successors" if role.propose is None else f"predicate {_name(role.propose)}"
     policy = None if role.policy is None else _name(role.policy)
-    return Router(node.name, predicate, policy, tuple(impl.plugin for impl in impls))
+    return Router(name, "the type of the payload" if role.by_type else predicate, policy, plugins)
 
 
 def _name(thing: Any) -> str:
@@ -102,11 +106,11 @@ def _name(thing: Any) -> str:
 
 
 def _deciders(router: Router) -> Iterator[str]:
-    yield router.predicate if router.predicate.startswith(("the ", "all ")) else f"predicate {router.predicate}"
+    yield router.predicate
     if router.policy is not None:
         yield f"policy {router.policy}"
     if router.plugins:
-        yield f"plugins {', '.join(router.plugins)} (the first answer wins)"
+        yield f"the plugins {', '.join(router.plugins)} (the first answer wins)"
 
 
 def _unheard(kinds: tuple[str, ...], logged: bool) -> str:

@@ -104,12 +104,16 @@ def _found(module: ModuleType, where: str, attribute: str) -> Any:
 
 def _meant(module: ModuleType, attribute: str) -> str:
     """The nearest names, or else the flows that are there."""
-    names = sorted(name for name in vars(module) if not name.startswith("_"))
-    close = difflib.get_close_matches(attribute, names, n=3)
+    flows = [name for name, thing in vars(module).items() if isinstance(thing, PenguiFlow)]
+    makers = [name for name, thing in vars(module).items() if _is_own_function(thing, module)]
+    close = difflib.get_close_matches(attribute, [*flows, *makers], n=3)
     if close:
         return f": did you mean {' or '.join(map(repr, close))}?"
-    flows = [name for name in names if isinstance(getattr(module, name), PenguiFlow)]
     return f": its flows are {', '.join(flows)}" if flows else ": it has no flow"
+
+
+def _is_own_function(thing: Any, module: ModuleType) -> bool:
+    return inspect.isfunction(thing) and thing.__module__ == module.__name__
 
 
 def _flow(found: Any, target: str) -> PenguiFlow:
