@@ -129,7 +129,7 @@ def in_force(settings: Settings) -> Iterator[Setting]:
     yield _names("allow", settings.allow, "all")
     yield from (_names("block", names, ()) for names in settings.block if names.names)
     for name, names in (("require", settings.require), ("policies", settings.policies), ("order", settings.order)):
-        if names is not None and names.names:
+        if names is not None and (names.names or name != "order"):
             yield _names(name, names, ())
     yield Setting("strict", settings.strict, _strict_source(settings))
     for name in LIMITS:

@@ -38,6 +38,8 @@ def loaded(target: str) -> PenguiFlow:
 def _module(name: str) -> ModuleType:
     if "/" in name or os.sep in name:
         raise Complaint(f"{name!r} is neither a module nor a file: write {SHAPE}", USAGE)
+    if "" in name.split("."):
+        raise Complaint(f"{name!r} is no module: write {SHAPE}", USAGE)
     _on_path(os.getcwd())
     try:
         return importlib.import_module(name)
