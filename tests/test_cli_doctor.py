@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penguiflow import EVENT_TYPES
 from tests.utils import hostile
 from tests.utils.hostile import POLICIES, Folder, observer
 
@@ -23,7 +24,9 @@ stop_timeout_s = 1
 
 PLUGINS = {
     "good": observer(),
+    "sees": hostile.SEES,
     "raises": hostile.RAISES,
+    "raises-twice": hostile.RAISES_TWICE,
     "slow": observer("time.sleep(0.05)"),
     "no-import": "import module_that_nobody_has\n",
     "no-python": "def plugin(:\n",
@@ -107,6 +110,15 @@ def test_each_hook_that_raises_is_named_with_its_place(found):
     assert all(re.search(r"acme_raises\.py:\d+$", where) for _, where in said)
     assert "boo" in said[0][0]
     assert "after 10 failures in a row" in said[0][0]
+
+
+def test_every_type_of_event_occurs_in_the_probe(ward):
+    assert set((ward.path / "acme_sees.seen").read_text(encoding="utf-8").split()) == set(EVENT_TYPES)
+
+
+def test_the_same_mistake_is_told_once_and_hides_no_later_one(found):
+    said = [finding["what"].partition(": it is logged")[0] for finding in found("raises-twice")["findings"]]
+    assert said == ["on_event raises ValueError: flow_start", "on_event raises ValueError: at the end"]
 
 
 def test_an_observer_that_blocks_the_loop_is_told_with_its_time(found):
@@ -224,6 +236,14 @@ def test_a_required_plugin_that_fails_stops_every_flow_and_that_is_said(folder):
     _, _, text = done.stdout.partition("No flow can be built here:\n")
     assert "PENGUIFLOW_PLUGINS_REQUIRE names 'absent'" in text
     assert "named by PENGUIFLOW_PLUGINS_REQUIRE" in text
+
+
+def test_each_plugin_is_alone_in_its_probe_whatever_a_flow_would_load(folder):
+    folder.add("good")
+    folder.add("raises", hostile.RAISES)
+    done = folder.command("plugins", "doctor", "--json", PENGUIFLOW_PLUGINS_REQUIRE="good,raises")
+    findings = {plugin["name"]: len(plugin["findings"]) for plugin in json.loads(done.stdout)["plugins"]}
+    assert findings == {"good": 0, "raises": 3}
 
 
 def test_wrong_settings_are_all_listed_and_nothing_is_imported(folder):

@@ -214,8 +214,9 @@ SLOW = """
     async def tell(x: int, ctx: Context) -> str:
         await ctx.emit_chunk("first ")
         try:
-            while not pathlib.Path("go-on").exists():
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while not pathlib.Path("go-on").exists():
+                    await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             pathlib.Path("cancelled").touch()
             raise

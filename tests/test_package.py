@@ -115,4 +115,7 @@ def test_wheel_runs_a_flow_with_only_what_it_declares(wheel, tmp_path):
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(*pip, "install", "--constraint", str(ROOT / "constraints.txt"), str(wheel))
     assert run(str(python), "-I", "-W", "error", "-c", FLOW, cwd=tmp_path) == "<42>\n"
+    command = subprocess.run([python.with_name("penguiflow")], capture_output=True, encoding="utf-8", timeout=60)
+    assert (command.returncode, command.stdout) == (2, "")
+    assert command.stderr == "the command line needs typer: pip install 'penguiflow[cli]'\n"
     run(*pip, "check")

@@ -109,7 +109,7 @@ class Probe:
         self._settings: Settings = read_settings()
         self._found: Found = next(p for p in installed() if (p.group, p.name, p.distribution) == _key(job))
         self._watchdog: Watchdog = Watchdog(self._stuck)
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str, str | None]] = set()
 
     def _stuck(self, doing: str, seconds: float, where: str | None) -> None:
         self.report.finding(findings.stuck(self.name, doing, seconds, where))
@@ -169,7 +169,7 @@ class Probe:
             watch.attach(scenario.flow, plugin)
             loop.run_until_complete(scenario.run())
         except (Exception, asyncio.CancelledError, SystemExit) as exc:
-            self._once("", told(exc), findings.unbuilt(self.name, exc))
+            self._once("", type(exc).__name__, findings.unbuilt(self.name, exc))
             return
         for event in scenario.witness.errors:
             self._raised(event.extra["hook"], event.error or RuntimeError("unknown"), watch)
@@ -180,11 +180,15 @@ class Probe:
         limit = limits.get(hook, settings.decision_timeout_s)
         late = "took longer" in str(error) if hook in limits else watch.waits.get(hook, 0.0) >= limit
         over_s = limit if late and isinstance(error, TimeoutError) else None
-        self._once(hook, told(error), findings.raised(self.name, hook, error, over_s, settings.quarantine_after))
+        self._once(
+            hook, type(error).__name__, findings.raised(self.name, hook, error, over_s, settings.quarantine_after)
+        )
 
-    def _once(self, hook: str, text: str, finding: Finding) -> None:
-        if (hook, text) not in self._seen:
-            self._seen.add((hook, text))
+    def _once(self, hook: str, kind: str, finding: Finding) -> None:
+        """Write down what is wrong, if it is not the same again; texts differ with each trace."""
+        key = (hook, kind, finding.where)
+        if key not in self._seen:
+            self._seen.add(key)
             self.report.finding(finding)
 
     def _timed(self, watch: Stopwatch) -> None:

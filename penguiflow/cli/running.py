@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ def ran(flow: PenguiFlow, message: Any, timeout_s: float | None, stream: bool, q
     Raises:
         Complaint: the flow could not run, or its trace did not complete.
     """
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise Complaint("--timeout is a number of seconds from 0 on, not nan", USAGE)
     given = Given()
     try:
         asyncio.run(_followed(flow, message, timeout_s, stream, quiet, given))

@@ -19,7 +19,7 @@ _FOOTPRINT = "import pathlib\npathlib.Path(__file__).with_suffix('.imported').to
 def observer(event: str = "pass", more: str = "") -> str:
     """The code of a plugin whose `on_event` does this, with more methods if need be."""
     return f"""
-import asyncio, os, time
+import asyncio, os, pathlib, time
 from penguiflow import hookimpl
 
 class Plugin:
@@ -44,6 +44,12 @@ RAISES = observer(
         raise OSError('no ink')
 """,
 )
+RAISES_TWICE = observer(
+    """if event.event_type == 'flow_stop':
+            raise ValueError('at the end')
+        raise ValueError(event.event_type)"""
+)
+SEES = observer("pathlib.Path(__file__).with_suffix('.seen').open('a').write(event.event_type + ' ')")
 HANGS = observer(
     more="""
     async def stop(self, flow):
@@ -134,6 +140,7 @@ class Folder:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without any setting of PenguiFlow's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENGUIFLOW_")}
+    """The environment without any setting of PenguiFlow's, and with a buffer before stdout."""
+    unwanted = ("PENGUIFLOW_", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {**kept, "PYTHONIOENCODING": "utf-8"}
