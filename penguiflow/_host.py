@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penguiflow._discovery import GROUPS, PLUGINS, POLICIES, Found, installed
+from penguiflow._discovery import PLUGINS, POLICIES, Found, installed
 from penguiflow._errors import PluginError, forget_frames
 from penguiflow._events import FlowEvent
 from penguiflow._impls import Callback, Plugin, implemented, named
@@ -78,20 +78,18 @@ def _objects(given: Sequence[Any]) -> tuple[list[Plugin], list[PluginRecord]]:
     return objects, records
 
 
-def planned(settings: Settings, found: Iterable[Found]) -> tuple[PluginRecord, ...]:
-    """What would become of what is installed, as far as that can be told without importing anything."""
-    return tuple(verdict.record for verdict in weighed(wishes(settings, ()), tuple(found), GROUPS))
+def options_of(settings: Settings, found: Found) -> tuple[Mapping[str, Any], str]:
+    """What a plugin is given, and where that stands; under its full name, if it is written there."""
+    for name in settings.options:
+        if key_of(name) == found.keys[1]:
+            return settings.options[name], f"{settings.options_at}.{name}"
+    return settings.options.get(found.name, {}), f"{settings.options_at}.{found.name}"
 
 
 @functools.lru_cache(maxsize=8)
 def _said(found: tuple[Found, ...]) -> set[str]:
     """What has been logged already about these plugins."""
     return set()
-
-
-def misnamed(settings: Settings, found: Iterable[Found]) -> tuple[str, ...]:
-    """What no flow could be built with: a setting wants a plugin by a name that nothing installed has."""
-    return tuple(_Host(settings, tuple(found), Names((), "create(plugins=[...])")).problems)
 
 
 class _Host:
@@ -128,7 +126,7 @@ class _Host:
             elif record.status != LOADED:
                 self._left_out(verdict, record)
             else:
-                record, instance = load(found, record.reason, *self._options(found))
+                record, instance = load(found, record.reason, *options_of(self.settings, found))
                 if instance is None:
                     self._left_out(verdict, record)
                 else:
@@ -136,14 +134,6 @@ class _Host:
                     plugins.append(Plugin(found.name, instance, needed))
             self.records.append(record)
         return tuple(plugins)
-
-    def _options(self, found: Found) -> tuple[Mapping[str, Any], str]:
-        """What a plugin is given, and where that stands; under its full name, if it is written there."""
-        settings = self.settings
-        for name in settings.options:
-            if key_of(name) == found.keys[1]:
-                return settings.options[name], f"{settings.options_at}.{name}"
-        return settings.options.get(found.name, {}), f"{settings.options_at}.{found.name}"
 
     def _left_out(self, verdict: Verdict, record: PluginRecord) -> None:
         """A plugin isn't loaded: that is a problem where somebody asked for it, and worth a word where it failed."""

@@ -11,7 +11,8 @@ import pytest
 
 from penguiflow import EVENT_TYPES
 from tests.utils import hostile
-from tests.utils.hostile import POLICIES, Folder, observer
+from tests.utils.distributions import POLICIES
+from tests.utils.hostile import Folder, observer
 
 SETTINGS = """
 [plugins]
@@ -46,15 +47,15 @@ PLUGINS = {
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory):
-    folder = Folder(tmp_path_factory.mktemp("ward"))
+    site = Folder(tmp_path_factory.mktemp("ward"))
     for name, code in PLUGINS.items():
-        folder.add(name, code)
-    folder.add("twice", dist="acme-twice")
-    folder.add("twice", dist="other-twice")
-    folder.add("late", hostile.LATE, group=POLICIES)
-    folder.add("unnamed", hostile.LATE, group=POLICIES)
-    (folder.path / "settings.toml").write_text(SETTINGS, encoding="utf-8")
-    return folder
+        site.plugin(name, code)
+    site.plugin("twice", dist="acme-twice")
+    site.plugin("twice", dist="other-twice")
+    site.plugin("late", hostile.LATE, group=POLICIES)
+    site.plugin("unnamed", hostile.LATE, group=POLICIES)
+    (site.folder / "settings.toml").write_text(SETTINGS, encoding="utf-8")
+    return site
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_each_hook_that_raises_is_named_with_its_place(found):
 
 
 def test_every_type_of_event_occurs_in_the_probe(ward):
-    assert set((ward.path / "acme_sees.seen").read_text(encoding="utf-8").split()) == set(EVENT_TYPES)
+    assert set((ward.folder / "acme_sees.seen").read_text(encoding="utf-8").split()) == set(EVENT_TYPES)
 
 
 def test_the_same_mistake_is_told_once_and_hides_no_later_one(found):
@@ -132,16 +133,16 @@ def test_an_observer_that_blocks_the_loop_is_told_with_its_time(found):
 @pytest.mark.parametrize(
     ("name", "what", "where", "advice"),
     [
-        ("no-import", "ModuleNotFoundError: No module named 'module_that_nobody_has'", ".py:3", "install module_that_"),
-        ("no-python", "SyntaxError: invalid syntax", ".py:3", "install another version of acme-no-python"),
-        ("exits", "SystemExit: 3", ".py:3", "it tried to end the process"),
+        ("no-import", "ModuleNotFoundError: No module named 'module_that_nobody_has'", ".py:4", "install module_that_"),
+        ("no-python", "SyntaxError: invalid syntax", ".py:4", "install another version of acme-no-python"),
+        ("exits", "SystemExit: 3", ".py:4", "it tried to end the process"),
         ("newer", "made for version 3.1 of the plugin interface", "", "install a version of acme-newer"),
         ("options", "plugins.options.options.threshold: Field required", "", "correct the options"),
         ("exits-later", "SystemExit: 3", ".py:", "its author has to mend it"),
         ("unstartable", "start raises ConnectionError: no server", ".py:", "the flow starts without it"),
         ("hangs", "stop(flow) took longer than 1 s", "", "a flow that stops gives it up"),
         ("blocks", "on_event(node_retry) does not come back", ".py:", "nothing runs meanwhile"),
-        ("blocks-at-import", "importing it does not come back", ".py:4", "nothing runs meanwhile"),
+        ("blocks-at-import", "importing it does not come back", ".py:5", "nothing runs meanwhile"),
         ("dies", "probing it ended the process (exit code 7): last words", "", "its author has to mend it"),
         ("odd-export", "export_graph answers {'nodes': 3}", "", "its author has to mend it"),
         ("late", "resolve_route takes longer than 1 s: that message fails with ROUTING", "", "its author has to mend"),
@@ -187,78 +188,78 @@ def test_what_settings_keep_out_is_explained_and_not_imported(examined, ward, fo
 
 
 def test_a_name_in_the_settings_that_stands_for_nothing_is_noted(examined):
-    assert any("names 'not-there', and no such plugin is installed" in note for note in examined[1]["notes"])
+    assert any("names 'not-there', and no plugin of that name is installed" in note for note in examined[1]["notes"])
 
 
 @pytest.fixture
-def folder(tmp_path):
+def site(tmp_path):
     return Folder(tmp_path / "site")
 
 
-def test_all_well_is_exit_code_0(folder):
-    folder.add("good")
-    done = folder.command("plugins", "doctor")
+def test_all_well_is_exit_code_0(site):
+    site.plugin("good")
+    done = site.command("plugins", "doctor")
     assert done.returncode == 0, done.stdout
     assert re.search(r"^good \(acme-good 1\.5, penguiflow\.plugins\): loaded in [\d.]+ (ms|micro)", done.stdout)
     assert "on_event: " in done.stdout
     assert done.stdout.endswith("1 plugin installed, 0 with something wrong.\n")
 
 
-def test_with_nothing_installed_all_is_well(folder):
-    done = folder.command("plugins", "doctor")
+def test_with_nothing_installed_all_is_well(site):
+    done = site.command("plugins", "doctor")
     assert (done.returncode, done.stdout) == (0, "No plugin is installed.\n")
 
 
-def test_without_a_probe_plugins_are_loaded_and_no_hook_is_called(folder):
-    folder.add("raises", hostile.RAISES)
-    done = folder.command("plugins", "doctor", "--no-probe")
+def test_without_a_probe_plugins_are_loaded_and_no_hook_is_called(site):
+    site.plugin("raises", hostile.RAISES)
+    done = site.command("plugins", "doctor", "--no-probe")
     assert done.returncode == 0, done.stdout
     assert "Probing" not in done.stderr
-    assert folder.imported() == ["acme_raises"]
+    assert site.imported() == ["acme_raises"]
 
 
-def test_a_person_reads_what_where_and_what_to_do(folder):
-    folder.add("broken", "import nothing_of_the_kind\n")
-    lines = folder.command("plugins", "doctor").stdout.splitlines()
+def test_a_person_reads_what_where_and_what_to_do(site):
+    site.plugin("broken", "import nothing_of_the_kind\n")
+    lines = site.command("plugins", "doctor").stdout.splitlines()
     assert lines[:4] == [
         "broken (acme-broken 1.5, penguiflow.plugins): failed",
         "  ! ModuleNotFoundError: No module named 'nothing_of_the_kind'",
-        f"    at {folder.path / 'acme_broken.py'}:3",
+        f"    at {site.folder / 'acme_broken.py'}:4",
         "    -> install nothing_of_the_kind: acme-broken should depend on it; "
         "until then: PENGUIFLOW_PLUGINS_BLOCK=broken",
     ]
 
 
-def test_a_required_plugin_that_fails_stops_every_flow_and_that_is_said(folder):
-    folder.add("broken", "import nothing_of_the_kind\n")
-    done = folder.command("plugins", "doctor", PENGUIFLOW_PLUGINS_REQUIRE="broken, absent")
+def test_a_required_plugin_that_fails_stops_every_flow_and_that_is_said(site):
+    site.plugin("broken", "import nothing_of_the_kind\n")
+    done = site.command("plugins", "doctor", PENGUIFLOW_PLUGINS_REQUIRE="broken, absent")
     assert done.returncode == 1
     _, _, text = done.stdout.partition("No flow can be built here:\n")
     assert "PENGUIFLOW_PLUGINS_REQUIRE names 'absent'" in text
     assert "named by PENGUIFLOW_PLUGINS_REQUIRE" in text
 
 
-def test_each_plugin_is_alone_in_its_probe_whatever_a_flow_would_load(folder):
-    folder.add("good")
-    folder.add("raises", hostile.RAISES)
-    done = folder.command("plugins", "doctor", "--json", PENGUIFLOW_PLUGINS_REQUIRE="good,raises")
+def test_each_plugin_is_alone_in_its_probe_whatever_a_flow_would_load(site):
+    site.plugin("good")
+    site.plugin("raises", hostile.RAISES)
+    done = site.command("plugins", "doctor", "--json", PENGUIFLOW_PLUGINS_REQUIRE="good,raises")
     findings = {plugin["name"]: len(plugin["findings"]) for plugin in json.loads(done.stdout)["plugins"]}
     assert findings == {"good": 0, "raises": 3}
 
 
-def test_wrong_settings_are_all_listed_and_nothing_is_imported(folder):
-    folder.add("good")
-    done = folder.command("plugins", "doctor", "--json", PENGUIFLOW_PLUGIN_BLOCK="good", PENGUIFLOW_PLUGINS_STRICT="x")
+def test_wrong_settings_are_all_listed_and_nothing_is_imported(site):
+    site.plugin("good")
+    done = site.command("plugins", "doctor", "--json", PENGUIFLOW_PLUGIN_BLOCK="good", PENGUIFLOW_PLUGINS_STRICT="x")
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert len(document["problems"]) == 2
     assert "did you mean 'PENGUIFLOW_PLUGINS_BLOCK'?" in document["problems"][0]
     assert [plugin["status"] for plugin in document["plugins"]] == ["unknown"]
-    assert folder.imported() == []
+    assert site.imported() == []
 
 
-def test_options_reach_the_plugin_that_is_looked_at(folder):
-    folder.add("options", hostile.NEEDS_OPTIONS)
-    (folder.path / "c.toml").write_text("[plugins.options.options]\nthreshold = 1.5\n", encoding="utf-8")
-    done = folder.command("plugins", "doctor", PENGUIFLOW_CONFIG="c.toml")
+def test_options_reach_the_plugin_that_is_looked_at(site):
+    site.plugin("options", hostile.NEEDS_OPTIONS)
+    (site.folder / "c.toml").write_text("[plugins.options.options]\nthreshold = 1.5\n", encoding="utf-8")
+    done = site.command("plugins", "doctor", PENGUIFLOW_CONFIG="c.toml")
     assert done.returncode == 0, done.stdout

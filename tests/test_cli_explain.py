@@ -10,7 +10,8 @@ import pytest
 
 from penguiflow import EVENT_TYPES
 from tests.utils.commandline import invoke, workplace, write
-from tests.utils.hostile import POLICIES, Folder, observer
+from tests.utils.distributions import POLICIES
+from tests.utils.hostile import Folder, observer
 
 here = pytest.fixture(workplace, autouse=True)
 
@@ -160,11 +161,11 @@ def test_a_hook_that_never_answers_is_given_up(monkeypatch):
 
 
 def test_the_order_is_named_policies_then_what_code_gives_then_what_loads_by_itself(here):
-    folder = Folder(here / "site")
-    folder.add("watch", observer())
-    folder.add("rules", POLICY, group=POLICIES)
-    (folder.path / "routed.py").write_text((here / "routed.py").read_text(encoding="utf-8"), encoding="utf-8")
-    done = folder.command("plugins", "explain", "routed:flow", "--json", PENGUIFLOW_POLICIES="rules")
+    site = Folder(here / "site")
+    site.plugin("watch", observer())
+    site.plugin("rules", POLICY, group=POLICIES)
+    (site.folder / "routed.py").write_text((here / "routed.py").read_text(encoding="utf-8"), encoding="utf-8")
+    done = site.command("plugins", "explain", "routed:flow", "--json", PENGUIFLOW_POLICIES="rules")
     hooks = json.loads(done.stdout)["hooks"]
     assert [(a["plugin"], a["distribution"], a["tier"]) for a in hooks["resolve_route"]] == [
         ("rules", "acme-rules", "named policy"),

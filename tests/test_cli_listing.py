@@ -6,24 +6,25 @@ import json
 
 import pytest
 
-from tests.utils.hostile import POLICIES, Folder
+from tests.utils.distributions import POLICIES
+from tests.utils.hostile import Folder
 
 BROKEN = "raise SystemExit('must not be imported')\n"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def site(tmp_path):
     made = Folder(tmp_path / "site")
-    made.add("broken", BROKEN)
-    made.add("other", BROKEN)
-    made.add("rules", BROKEN, group=POLICIES)
+    made.plugin("broken", BROKEN)
+    made.plugin("other", BROKEN)
+    made.plugin("rules", BROKEN, group=POLICIES)
     return made
 
 
-def test_plugins_are_listed_with_what_would_become_of_them_and_none_is_imported(folder):
-    folder.add("twice", BROKEN, dist="a-twice")
-    folder.add("twice", BROKEN, dist="b-twice")
-    done = folder.command("plugins", "list", "--json", PENGUIFLOW_PLUGINS_BLOCK="other")
+def test_plugins_are_listed_with_what_would_become_of_them_and_none_is_imported(site):
+    site.plugin("twice", BROKEN, dist="a-twice")
+    site.plugin("twice", BROKEN, dist="b-twice")
+    done = site.command("plugins", "list", "--json", PENGUIFLOW_PLUGINS_BLOCK="other")
     assert done.returncode == 0
     assert done.stderr == ""
     document = json.loads(done.stdout)
@@ -36,11 +37,11 @@ def test_plugins_are_listed_with_what_would_become_of_them_and_none_is_imported(
     ]
     assert document["plugins"][0]["factory"] == "acme_broken:plugin"
     assert document["plugins"][1]["reason"] == "blocked by PENGUIFLOW_PLUGINS_BLOCK"
-    assert folder.imported() == []
+    assert site.imported() == []
 
 
-def test_a_person_reads_a_table(folder):
-    lines = folder.command("plugins", "list").stdout.splitlines()
+def test_a_person_reads_a_table(site):
+    lines = site.command("plugins", "list").stdout.splitlines()
     assert lines == [
         "no setting is made: every plugin loads by itself, no policy does",
         "",
@@ -52,13 +53,13 @@ def test_a_person_reads_a_table(folder):
     ]
 
 
-def test_settings_in_force_say_where_they_were_written(folder):
+def test_settings_in_force_say_where_they_were_written(site):
     text = (
         '[plugins]\nblock = ["other"]\npolicies = ["rules"]\nstart_timeout_s = 3\n[plugins.options.broken]\nkey = "x"\n'
     )
-    (folder.path / "c.toml").write_text(text, encoding="utf-8")
+    (site.folder / "c.toml").write_text(text, encoding="utf-8")
     environment = {"PENGUIFLOW_CONFIG": "c.toml", "PENGUIFLOW_PLUGINS": "broken,other", "PENGUIFLOW_POLICIES": ""}
-    done = folder.command("plugins", "list", "--json", PENGUIFLOW_PLUGINS_STRICT="0", **environment)
+    done = site.command("plugins", "list", "--json", PENGUIFLOW_PLUGINS_STRICT="0", **environment)
     settings = {s["name"]: (s["value"], s["source"]) for s in json.loads(done.stdout)["settings"]}
     assert settings["file"] == ("c.toml", "PENGUIFLOW_CONFIG")
     assert settings["allow"] == (["broken", "other"], "PENGUIFLOW_PLUGINS")
@@ -68,21 +69,21 @@ def test_settings_in_force_say_where_they_were_written(folder):
     assert settings["start_timeout_s"] == (3.0, "c.toml: plugins.start_timeout_s")
     assert settings["stop_timeout_s"] == (5.0, "default")
     assert settings["options.broken"] == (["key"], "c.toml: plugins.options.broken")
-    shown = folder.command("plugins", "list", **environment).stdout
+    shown = site.command("plugins", "list", **environment).stdout
     assert "allow            broken, other  PENGUIFLOW_PLUGINS" in shown
     assert "stop_timeout_s" not in shown
 
 
-def test_the_values_of_options_are_not_shown(folder):
-    (folder.path / "c.toml").write_text('[plugins.options.broken]\ntoken = "hush"\n', encoding="utf-8")
+def test_the_values_of_options_are_not_shown(site):
+    (site.folder / "c.toml").write_text('[plugins.options.broken]\ntoken = "hush"\n', encoding="utf-8")
     for form in ([], ["--json"]):
-        done = folder.command("plugins", "list", *form, PENGUIFLOW_CONFIG="c.toml")
+        done = site.command("plugins", "list", *form, PENGUIFLOW_CONFIG="c.toml")
         assert "token" in done.stdout
         assert "hush" not in done.stdout + done.stderr
 
 
-def test_wrong_settings_are_said_and_the_plugins_listed_all_the_same(folder):
-    done = folder.command("plugins", "list", "--json", PENGUIFLOW_CONFIG="absent.toml", PENGUIFLOW_PLUGINS_STRICT="?")
+def test_wrong_settings_are_said_and_the_plugins_listed_all_the_same(site):
+    done = site.command("plugins", "list", "--json", PENGUIFLOW_CONFIG="absent.toml", PENGUIFLOW_PLUGINS_STRICT="?")
     document = json.loads(done.stdout)
     assert done.returncode == 1
     assert [plugin["status"] for plugin in document["plugins"]] == ["unknown"] * 3
@@ -90,14 +91,24 @@ def test_wrong_settings_are_said_and_the_plugins_listed_all_the_same(folder):
     assert done.stderr.count("wrong: ") == 2
 
 
-def test_a_plugin_that_is_wanted_and_not_installed_is_something_wrong(folder):
-    done = folder.command("plugins", "list", PENGUIFLOW_PLUGINS_REQUIRE="brokn", PENGUIFLOW_PLUGINS_BLOCK="absent")
+def test_a_plugin_that_is_wanted_and_not_installed_is_something_wrong(site):
+    done = site.command("plugins", "list", PENGUIFLOW_PLUGINS_REQUIRE="brokn", PENGUIFLOW_PLUGINS_BLOCK="absent")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "wrong: PENGUIFLOW_PLUGINS_REQUIRE names 'brokn', and no plugin of that name is installed: "
         "did you mean 'broken'?",
-        "note: PENGUIFLOW_PLUGINS_BLOCK names 'absent', and no such plugin is installed",
+        "note: PENGUIFLOW_PLUGINS_BLOCK names 'absent', and no plugin of that name is installed",
     ]
+
+
+def test_a_plugin_that_is_required_and_blocked_is_something_wrong(site):
+    both = {"PENGUIFLOW_PLUGINS_REQUIRE": "broken", "PENGUIFLOW_PLUGINS_BLOCK": "broken"}
+    done = site.command("plugins", "list", **both)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "wrong: plugin 'broken' (acme-broken) is blocked: blocked by PENGUIFLOW_PLUGINS_BLOCK; "
+        "named by PENGUIFLOW_PLUGINS_REQUIRE\n"
+    )
 
 
 def test_nothing_installed_is_said(tmp_path):

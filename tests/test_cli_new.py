@@ -146,6 +146,19 @@ def test_the_command_copies_the_template(source, tmp_path, monkeypatch):
     assert "is there already" in sentence("plugins", "new", "other", code=2)
 
 
+def test_the_template_of_this_tree_becomes_a_distribution_without_a_trace_of_it():
+    made = copied(copying.template(), "slow-hops", Path())
+    paths = [path for path in Path(made.folder).rglob("*") if path.is_file()]
+    assert Path(made.folder, "src", made.package, "__init__.py") in paths
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert "template" not in f"{path} {text}".lower()
+        if path.suffix == ".py":
+            compile(text, str(path), "exec")
+    project = tomllib.loads(Path(made.folder, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["penguiflow.plugins"] == {"slow-hops": "penguiflow_slow_hops:plugin"}
+
+
 def test_the_template_is_looked_for_in_the_package_and_in_the_checkout(source, tmp_path, monkeypatch):
     package = tmp_path / "somewhere" / "penguiflow"
     monkeypatch.setattr(copying.penguiflow, "__file__", str(package / "__init__.py"))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from penguiflow import PluginError, PluginRecord
 from penguiflow._discovery import POLICIES
-from penguiflow._loading import INCOMPATIBLE
+from penguiflow._loading import INCOMPATIBLE, OptionsError
 from penguiflow._settings import VARIABLES
 from penguiflow.cli.speech import duration, place, told
 
@@ -45,15 +45,15 @@ def block(name: str) -> str:
     return f"until then: {VARIABLES['block']}={name}"
 
 
-def unloaded(record: PluginRecord, wrong_options: bool) -> Finding:
+def unloaded(record: PluginRecord) -> Finding:
     """Why a plugin could not be loaded."""
     error = record.error
-    return Finding(record.reason, None if error is None else place(error), _remedy(record, wrong_options))
+    return Finding(record.reason, None if error is None else place(error), _remedy(record))
 
 
-def _remedy(record: PluginRecord, wrong_options: bool) -> str:
+def _remedy(record: PluginRecord) -> str:
     error, name = record.error, record.name
-    if wrong_options:
+    if isinstance(error, OptionsError):
         return "correct the options where they stand, or set them if there are none"
     if record.status == INCOMPATIBLE:
         return f"install a version of {record.distribution} that is made for this one; {block(name)}"
@@ -89,7 +89,9 @@ _LIFE = {
 
 def unbuilt(name: str, error: BaseException) -> Finding:
     """A flow can't be built or started with a plugin."""
-    return Finding(f"a flow with it fails: {_told(error)}", place(error), f"{_MENDED}; {block(name)}")
+    return Finding(
+        f"a flow with it fails: {_told(error)}", place(error.__cause__ or error), f"{_MENDED}; {block(name)}"
+    )
 
 
 def slow(name: str, hook: str, milliseconds: float, kind: str) -> Finding:

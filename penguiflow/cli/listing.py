@@ -6,17 +6,16 @@ settings are.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from penguiflow import PluginError
-from penguiflow._discovery import Found, installed
-from penguiflow._host import misnamed, planned
+from penguiflow._discovery import GROUPS, Found, installed
+from penguiflow._loading import LOADED
 from penguiflow._settings import CONFIG, VARIABLES, Names, Settings, read_settings
+from penguiflow._weighing import Verdict, strangers, weighed, wishes
 from penguiflow.cli.speech import table
 
 LIMITS = ("decision_timeout_s", "quarantine_after", "start_timeout_s", "stop_timeout_s")
@@ -85,41 +84,30 @@ def listed() -> Listing:
     except PluginError as error:
         why = "the settings are wrong, and no flow is built with them"
         return Listing((), tuple(_entry(plugin, UNKNOWN, why) for plugin in found), error.problems)
-    with overheard() as notes:
-        records, problems = planned(settings, found), misnamed(settings, found)
-    by_name = {(plugin.group, plugin.name, plugin.distribution): plugin for plugin in found}
-    entries = [
-        _entry(by_name[record.group or "", record.name, record.distribution or ""], record.status, record.reason)
-        for record in records
-    ]
-    return Listing(tuple(in_force(settings)), tuple(entries), problems, tuple(dict.fromkeys(notes)))
+    said = wishes(settings, ())
+    verdicts = weighed(said, found, GROUPS)
+    names = strangers(said, Names(tuple(settings.options), settings.options_at), found)
+    return Listing(
+        tuple(in_force(settings)),
+        tuple(_entry(v.found, v.record.status, v.record.reason) for v in verdicts),
+        tuple(
+            [text for text, wanted in names if wanted or settings.strict] + [_missing(v) for v in verdicts if _stops(v)]
+        ),
+        tuple(text for text, wanted in names if not (wanted or settings.strict)),
+    )
+
+
+def _stops(verdict: Verdict) -> bool:
+    return verdict.stops and verdict.record.status != LOADED
+
+
+def _missing(verdict: Verdict) -> str:
+    record = verdict.record
+    return f"plugin {record.name!r} ({record.distribution}) is {record.status}: {record.reason}; {verdict.wanted}"
 
 
 def _entry(plugin: Found, status: str, reason: str) -> Entry:
     return Entry(plugin.name, plugin.group, plugin.distribution, plugin.version, plugin.value, status, reason)
-
-
-class _Ear(logging.Handler):
-    def __init__(self, heard: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.heard: list[str] = heard
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage())
-
-
-@contextlib.contextmanager
-def overheard() -> Iterator[list[str]]:
-    """The warnings of the kernel, instead of in the log."""
-    log, heard = logging.getLogger("penguiflow"), list[str]()
-    ear, propagated = _Ear(heard), log.propagate
-    log.addHandler(ear)
-    log.propagate = False
-    try:
-        yield heard
-    finally:
-        log.propagate = propagated
-        log.removeHandler(ear)
 
 
 def in_force(settings: Settings) -> Iterator[Setting]:
@@ -150,7 +138,7 @@ def _strict_source(settings: Settings) -> str:
 
 
 def _in_file(settings: Settings, key: str) -> str:
-    return f"{settings.file}: plugins.{key}"
+    return settings.options_at.removesuffix("options") + key
 
 
 def settings_text(settings: tuple[Setting, ...]) -> str:

@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from penguiflow import PluginError, PluginRecord, create, node
 from penguiflow._discovery import Found, installed
+from penguiflow._host import options_of
 from penguiflow._loading import LOADED, load
 from penguiflow._settings import CONFIG, VARIABLES, Settings, read_settings
 from penguiflow.cli import findings
@@ -136,20 +136,11 @@ class Probe:
         facts = {"status": record.status, "reason": record.reason, "hooks": record.hooks, "load_ms": record.load_ms}
         self.report.add("record", facts)
         if record.status != LOADED:
-            self.report.finding(findings.unloaded(record, f"{self._options_at()}." in record.reason))
+            self.report.finding(findings.unloaded(record))
         return plugin
 
     def _load(self) -> tuple[PluginRecord, Any]:
-        name = self._options_name()
-        options: Mapping[str, Any] = self._settings.options.get(name, {})
-        return load(self._found, "", options, self._options_at())
-
-    def _options_name(self) -> str:
-        full = self._found.full_name
-        return full if full in self._settings.options else self._found.name
-
-    def _options_at(self) -> str:
-        return f"{self._settings.file}: plugins.options.{self._options_name()}"
+        return load(self._found, "", *options_of(self._settings, self._found))
 
     def _rounds(self, plugin: Any, watch: Stopwatch) -> None:
         """Several runs, each with a plugin of its own, as several flows have."""

@@ -21,6 +21,7 @@ from penguiflow.cli.speech import theirs
 
 ENOUGH_S = 4.0
 _TICK_S = 0.05
+_GRACE_S = 1.0  # a busy machine holds up everybody
 
 Stuck = Callable[[str, float, str | None], None]
 
@@ -41,7 +42,7 @@ class Watchdog:
     @contextlib.contextmanager
     def stage(self, doing: str, seconds: float) -> Iterator[None]:
         """What the main thread does, and how long that may take."""
-        self._stages.append((doing, seconds, time.monotonic() + seconds))
+        self._stages.append((doing, seconds, time.monotonic() + seconds + _GRACE_S))
         try:
             yield
         finally:

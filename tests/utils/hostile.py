@@ -10,10 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PLUGINS, POLICIES = "penguiflow.plugins", "penguiflow.policies"
+from tests.utils.distributions import OBSERVER, PLUGINS, Site
 
-_FOOTPRINT = "import pathlib\npathlib.Path(__file__).with_suffix('.imported').touch()\n"
+ROOT = Path(__file__).parents[2]
 
 
 def observer(event: str = "pass", more: str = "") -> str:
@@ -105,33 +104,27 @@ def plugin():
 """
 
 
-class Folder:
+class Folder(Site):
     """A folder of installed distributions, and a command line that finds them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path: Path = path
-        self.path.mkdir(exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        folder.mkdir(exist_ok=True)
 
-    def add(self, name: str, code: str | None = None, *, group: str = PLUGINS, dist: str | None = None) -> None:
+    def plugin(self, name: str, code: str = OBSERVER, group: str = PLUGINS, dist: str | None = None) -> None:
         """Install a distribution, `acme-NAME` unless named, with one plugin; by itself it works."""
-        title = dist or f"acme-{name}"
-        module = title.replace("-", "_")
-        (self.path / f"{module}.py").write_text(_FOOTPRINT + (observer() if code is None else code), encoding="utf-8")
-        info = self.path / f"{module}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {title}\nVersion: 1.5\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:plugin\n", encoding="utf-8")
+        self.add(dist or f"acme-{name}", code, group, entry=name, version="1.5")
 
     def imported(self) -> list[str]:
         """The modules that somebody has imported."""
-        return sorted(path.stem for path in self.path.glob("*.imported"))
+        return sorted(path.stem for path in self.folder.glob("*.imported"))
 
     def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m penguiflow` where these are installed, and nothing else is set."""
         return subprocess.run(
             [sys.executable, "-m", "penguiflow", *arguments],
-            cwd=self.path,
-            env={**clean_environment(), "PYTHONPATH": f"{self.path}{os.pathsep}{ROOT}", **environment},
+            cwd=self.folder,
+            env={**clean_environment(), "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}", **environment},
             capture_output=True,
             stdin=subprocess.DEVNULL,
             encoding="utf-8",
