@@ -222,7 +222,9 @@ class Visit:
         if ctx.attempt > self.story.attempt:
             self.story.emitted = False
         found = self._marks()
-        own = {mark for mark in found if mark.startswith((f"m:{load.path}|{self.name}.", f"m:{load.path}/{self.name}>"))}
+        own = {
+            mark for mark in found if mark.startswith((f"m:{load.path}|{self.name}.", f"m:{load.path}/{self.name}>"))
+        }
         most = (load.marks or set()) | (own if ctx.attempt else set())
         if load.marks is not None and not load.marks <= found <= most:
             world.wrong(f"law 8: {self.name} has the meta {sorted(found)} and {load} has {sorted(load.marks)}")
