@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from penguiflow import WM, FinalAnswer, FlowError, Message, StreamChunk
-from tests.model.shapes import pretty, spelled
+from tests.model.shapes import FlowShape, pretty, spelled
 
 QUIET = ("sleep", "mark", "emit", "emit", "message", "chunks", "chunks", "none", "spend")
 ROUGH = ("fail", "hang", "swallow", "stray", "late", "now", "cancel")
@@ -170,15 +170,19 @@ NOBODY = Load(-1, Plan({}), "nobody", None, "default")
 def acts(playbooks: int, quiet: bool) -> st.SearchStrategy[tuple[Act, ...]]:
     """What one node does."""
     kinds = QUIET if quiet else (*QUIET, *ROUGH)
-    simple = st.builds(Act, st.sampled_from(kinds), st.integers(1, 3))
-    nesting = [st.builds(Act, st.just("flaky"), st.sampled_from((1, 1, 2))), st.just(Act("ask"))]
-    nesting += [st.builds(Act, st.just("playbook"), st.integers(0, playbooks - 1))] if playbooks else []
-    return st.lists(st.one_of(simple, *nesting), min_size=1, max_size=3).map(tuple)
+    able = [Act(kind, n) for kind in kinds for n in (1, 2, 3)]
+    able += [Act("flaky"), Act("flaky"), Act("flaky", 2), Act("ask"), Act("ask")]
+    able += [Act("playbook", number) for number in range(playbooks)]
+    return st.lists(st.sampled_from(able), min_size=1, max_size=3).map(tuple)
 
 
 @lru_cache
-def _some(names: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(names), unique=True, max_size=3)
+def _some(names: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[list[str]]:
+    return (
+        st.lists(st.sampled_from(names), unique=True, min_size=min(least, len(names)), max_size=most)
+        if names
+        else st.just([])
+    )
 
 
 YES, UP_TO_4, UP_TO_7 = st.booleans(), st.integers(0, 4), st.integers(0, 7)
@@ -187,15 +191,16 @@ BUDGET, DECISION = st.none() | st.integers(1, 7), st.none() | st.sampled_from(DE
 
 @lru_cache
 @st.composite
-def plans(draw: st.DrawFn, names: tuple[str, ...], playbooks: int, depth: int = 1, quiet: bool = False) -> Plan:
-    """A plan for flows that have these nodes; a `quiet` one has nothing that only time decides."""
+def plans(draw: st.DrawFn, shape: FlowShape, depth: int = 1, quiet: bool = False) -> Plan:
+    """A plan for a flow; a `quiet` one has nothing that only time decides."""
+    own, below = shape.names()
     quiet = quiet or draw(YES)
-    chosen = draw(_some(names))
-    done = {name: draw(acts(playbooks, quiet)) for name in chosen}
+    chosen = draw(_some(own, 1, 3)) + draw(_some(below, 0, 2))
+    done = {name: draw(acts(len(shape.playbooks), quiet)) for name in chosen}
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,
-        nested=draw(plans(names, playbooks, depth - 1, quiet)) if asks and depth else None,
+        nested=draw(plans(shape, depth - 1, quiet)) if asks and depth else None,
         choice=draw(UP_TO_7),
         rounds=draw(UP_TO_4),
         budget=draw(BUDGET),

@@ -158,7 +158,7 @@ class FlowMachine(RuleBasedStateMachine):
         self._enter(data.draw(self._plans(), "plan"), way)
 
     def _plans(self, depth: int = 1, quiet: bool = False) -> st.SearchStrategy[Plan]:
-        return plans(self.shape.names() or ("nobody",), len(self.shape.playbooks), depth, quiet)
+        return plans(self.shape, depth, quiet)
 
     def _enter(self, plan: Plan, way: Way) -> None:
         key = len(self.records)

@@ -209,7 +209,7 @@ class _Teller:
         flaky = [place for place, act in enumerate(acts) if act.what == "flaky"]
         if any(acts[place].n > node.retries for place in flaky):
             self.sure = False
-        if flaky and {"emit", "chunks"} & set(kinds[: flaky[-1]]):
+        if flaky and {"emit", "chunks", "playbook"} & set(kinds[: flaky[-1]]):
             self.sure = False
         if node.timeout_s is not None and (kinds or node.kind == "generator"):
             self.sure = False

@@ -84,9 +84,10 @@ class FlowShape:
         for inner in (*(node.inner for node in self.nodes if node.inner is not None), *self.playbooks):
             yield from inner.flows()
 
-    def names(self) -> tuple[str, ...]:
-        """The nodes that act, here and below."""
-        return tuple(node.name for flow in self.flows() for node in flow.nodes if node.kind in WORKERS)
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The nodes that act: here, and in the flows below."""
+        workers = [tuple(node.name for node in flow.nodes if node.kind in WORKERS) for flow in self.flows()]
+        return workers[0], tuple(name for names in workers[1:] for name in names)
 
     def before(self, index: int) -> tuple[int, ...]:
         """The predecessors of a node."""

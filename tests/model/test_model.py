@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -16,9 +17,25 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import FlowMachine
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
-STEPS = int(os.environ.get("MODEL_STEPS", "15"))
-PHASES = tuple(Phase) if os.environ.get("MODEL_SHRINK", "1") == "1" else (Phase.generate,)
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "200"))
+STEPS = 15
+
+
+def tried(examples: int, shrinks: bool = True) -> None:
+    """Try so many flows. What fails is shrunk, and kept for the next time, if it `shrinks`."""
+    options: dict[str, Any] = {} if shrinks else {"phases": (Phase.generate,), "database": None}
+    run_state_machine_as_test(
+        FlowMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            **options,
+        ),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +52,4 @@ def _alone() -> Iterator[None]:
 
 
 def test_the_laws_hold_whatever_is_done_to_a_flow():
-    run_state_machine_as_test(
-        FlowMachine,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            print_blob=True,
-            report_multiple_bugs=False,
-            phases=PHASES,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    tried(EXAMPLES)

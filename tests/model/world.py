@@ -255,7 +255,7 @@ class Visit:
         load, world = self.load, self.world
         sources = [self.flow.nodes[i] for i in self.flow.before(self.place)]
         serially = self.shape.lanes == 1 and all(source.lanes == 1 for source in sources)
-        if self.top and serially and self._direct(load.source) and not self.shape.retries:
+        if self.top and serially and self._direct(load.source):
             key = (self.trace, self.name, load.source)
             if load.serial < world.last.get(key, -1):
                 world.wrong(f"law 2: {self.name} gets {load} after a later one of {load.source}")
