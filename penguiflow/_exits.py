@@ -113,6 +113,7 @@ def _exit(parcel: Parcel, value: Any) -> Exit:
     payload, raw, headers, meta = parcel.opened(value)
     if is_of(payload, StreamChunk):
         return Exit(reader_of(trace), payload, None)
+    meta = None if meta is None else meta.copy()  # the node may go on writing to its own
     if trace.mode == EMIT:
         item = payload if raw is None else enveloped(trace, payload, raw, headers, meta)
         return Exit(trace.run.rookery, item, None)

@@ -276,6 +276,28 @@ async def test_meta_written_after_an_emit_does_not_reach_what_was_emitted():
     assert [message.meta["when"] for message in seen] == ["before", "after"]
 
 
+@pytest.mark.parametrize("how", ["results", "read", "fetch", "subflow"])
+@virtual_time
+async def test_meta_written_after_an_emit_does_not_reach_what_has_left(how: str):
+    async def says(x: str, ctx: Context) -> str:
+        await ctx.emit(Message(payload="early") if how == "fetch" else "early")
+        ctx.meta["late"] = True
+        return "last"
+
+    flow = create(Node(says))
+    if how == "subflow":
+        flow = create(subflow("sub", create(Node(says), name="inner")).to(keep([])))
+    async with flow:
+        if how == "fetch":
+            await flow.emit(enveloped("x"))
+            left = [await flow.fetch()]
+        else:
+            handle = flow.start(enveloped("x"))
+            left = [item async for item in handle] if how == "read" else await handle.results()
+        assert (left[0].payload, left[0].meta) == ("early", {"k": "v"})
+        assert how == "fetch" or (left[1].payload, left[1].meta) == ("last", {"k": "v", "late": True})
+
+
 @virtual_time
 async def test_what_a_playbook_writes_to_meta_is_found_in_the_callers():
     async def inner(x: int, ctx: Context) -> int:
