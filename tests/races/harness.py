@@ -15,12 +15,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import penguiflow
-from penguiflow import FlowError, FlowErrorCode, Message, PenguiFlow
+from penguiflow import FinalAnswer, FlowError, FlowErrorCode, Message, PenguiFlow, StreamChunk
 from tests.utils.awaits import points, suspended
 from tests.utils.flowtestkit import Recorder
 from tests.utils.interleaving import ShufflingLoop
@@ -30,6 +31,8 @@ POINTS = points(sorted(Path(penguiflow.__file__).parent.glob("*.py")))
 DEADLINE_S = 1e5  # beyond all that a scenario waits for
 GUARD_S = 2e6  # beyond every deadline: who still waits then would wait for ever
 SLOTS = 2
+
+BASKET: ContextVar[list[Any]] = ContextVar("basket")  # where a client puts what he fetches, to be counted
 
 Client = Callable[[PenguiFlow, Message[Any]], Awaitable[Any]]
 
@@ -52,6 +55,7 @@ class Scenario:
         alters: The answers that a client may get besides, by action.
         errors: The errors that a client may get besides, by action.
         raised: The error that whoever stops the flow may get.
+        keeps_all: Whether what an emitted trace gave is in the client's `BASKET` or in Rookery, even if he is gone.
     """
 
     build: Callable[..., PenguiFlow]
@@ -59,7 +63,7 @@ class Scenario:
     answer: Callable[[str], Any]
     other: Client | None = None
     keeps: bool = False
-    patience: float = 0.5
+    patience: float = 0.001
     lag: float = 0.0
     steps: range | None = None
     again: Client | None = None
@@ -67,6 +71,7 @@ class Scenario:
     alters: dict[str, Callable[[Any], bool]] = field(default_factory=dict)
     errors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     raised: type[Exception] | None = None
+    keeps_all: bool = False
 
 
 @dataclass
@@ -147,6 +152,7 @@ class Race:
         self.blow = Blow()
         self.complaints: list[dict[str, Any]] = []
         self.ends: dict[asyncio.Task[Any], float] = {}
+        self.baskets: dict[str, list[Any]] = {}
         self.length = 0  # in steps, until the clients were done
         self.loop = ShufflingLoop(seed)
 
@@ -207,6 +213,7 @@ class Race:
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
     async def _ask(self, client: Client, name: str) -> Got:
+        BASKET.set(self.baskets.setdefault(name, []))
         limited = name == "subject" and self.action == "deadline"
         deadline = time.time() + DEADLINE_S if limited else None
         try:
@@ -264,8 +271,12 @@ class Race:
                 assert await client(flow, Message(payload="third")) == scenario.answer("third")
                 return
             flow.run()
+        BASKET.set([])
         if not scenario.keeps:
-            await _empty(flow)
+            left = await _empty(flow)
+            if scenario.keeps_all and self.action == "asker":
+                all_of_it = sorted(map(str, [*self.baskets.get("subject", []), *left]))
+                assert all_of_it in ([], sorted(map(str, scenario.answer("subject")))), f"only {all_of_it} is left"
             handles = [flow.start(Message(payload=f"slot{i}")) for i in range(scenario.slots)]
             for handle in handles:
                 await handle.cancel()
@@ -280,14 +291,28 @@ class Race:
             assert self.blow.task.result() == (outcomes == ["cancelled"]) or not self.blow.task.result()
 
 
-async def _empty(flow: PenguiFlow) -> None:
-    """Wait until nothing is left of what clients sent off, and Rookery is empty."""
+async def _empty(flow: PenguiFlow) -> list[Any]:
+    """Wait until nothing is left of what clients sent off, and Rookery is empty; what was there."""
+    found = []
     try:
         while True:
             async with asyncio.timeout(100):
-                await flow.fetch()
+                found.append(plain(await flow.fetch()))
     except TimeoutError:
-        pass
+        return found
+
+
+def complain(text: str) -> None:
+    """Break the race from inside a node, whatever becomes of the node."""
+    asyncio.get_running_loop().call_exception_handler({"message": text})
+
+
+def plain(item: Any) -> Any:
+    """What can be compared of something that a flow gave."""
+    item = item.payload if isinstance(item, Message) else item
+    if isinstance(item, FlowError):
+        return item.code
+    return item.text if isinstance(item, FinalAnswer | StreamChunk) else item
 
 
 def sweep(scenario: Scenario, action: str) -> frozenset[str]:

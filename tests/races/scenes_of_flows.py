@@ -10,7 +10,17 @@ from typing import Any
 from penguiflow import Context, FlowError, Message, PenguiFlow, create, hookimpl, node, subflow
 from tests.races.harness import Scenario
 from tests.races.scenes_of_messages import slow_last
-from tests.races.scenes_of_nodes import ask, ask_in_vain, cleans_up, fails_once, itself, naps, same, swallows
+from tests.races.scenes_of_nodes import (
+    MOMENT,
+    ask,
+    ask_in_vain_for,
+    cleans_up,
+    fails_once,
+    itself,
+    naps,
+    same,
+    swallows,
+)
 from tests.races.scenes_of_readers import TIGHT, hears, hold, stream, tells
 
 # --- flows inside nodes ---------------------------------------------------------------------------
@@ -240,25 +250,31 @@ SLOW = {"resources": slow_resources}
 LAG = {"keeps": True, "lag": 1.5, "patience": 1.5}
 
 SCENES = {
-    "playbook": Scenario(lambda **o: create(plays(create(naps.to(cleans_up))).to(same), **o), ask, itself),
+    "playbook": Scenario(lambda **o: create(plays(create(naps.to(cleans_up))).to(same), **o), ask, itself, **MOMENT),
     "limited playbook": Scenario(lambda **o: create(plays(create(fails_once), 9), **o), ask, itself),
-    "late playbook": Scenario(lambda **o: create(plays_in_vain(create(cleans_up)), **o), ask, itself),
+    "late playbook": Scenario(lambda **o: create(plays_in_vain(create(cleans_up)), **o), ask, itself, **MOMENT),
     "playbook cut short": Scenario(
-        lambda **o: create(times_out(create(cleans_up)), **o), ask_in_vain, lambda _: "NODE_TIMEOUT"
+        lambda **o: create(times_out(create(cleans_up)), **o),
+        ask_in_vain_for,
+        lambda _: ("NODE_TIMEOUT", 0.55),
+        **MOMENT,
     ),
-    "playbook with resources": Scenario(lambda **o: create(plays(create(uses, **SLOW)), **o), ask, itself),
-    "playbook that swallows": Scenario(lambda **o: create(plays(create(swallows)), **o), ask, itself),
+    "playbook with resources": Scenario(lambda **o: create(plays(create(uses, **SLOW)), **o), ask, itself, **MOMENT),
+    "playbook that swallows": Scenario(lambda **o: create(plays(create(swallows)), **o), ask, itself, patience=0.11),
     "playbook that streams": Scenario(
         lambda **o: create(plays(create(tells)), **o, **TIGHT), stream, lambda x: (["a", "b", "c"], x), lag=5
     ),
     "subflow": Scenario(
-        lambda **o: create(subflow("out", create(subflow("in", create(naps.to(cleans_up))))).to(same), **o), ask, itself
+        lambda **o: create(subflow("out", create(subflow("in", create(naps.to(cleans_up))))).to(same), **o),
+        ask,
+        itself,
+        **MOMENT,
     ),
     "subflow of many": Scenario(lambda **o: gives_many(o), ask, itself),
     "chunks of a subflow": Scenario(
         lambda **o: create(subflow("inner", create(tells)).to(hears), **o, **TIGHT), hold, itself
     ),
-    "nested ask": Scenario(lambda **o: asks(o), ask, itself),
+    "nested ask": Scenario(lambda **o: asks(o), ask, itself, **MOMENT),
     "life": Scenario(lambda **o: create(naps.to(cleans_up), **o), live_and_ask, itself, **LAG),
     "life with resources": Scenario(lambda **o: create(uses, **o, **SLOW), live_and_ask, itself, **LAG),
     "resources of a subflow": Scenario(
@@ -286,9 +302,9 @@ SCENES = {
         **LAG,
     ),
     "asked while plugins are late": Scenario(
-        lambda **o: create(naps, plugins=[Lives(99)], **o), ask_while_entering, itself, **LAG
+        lambda **o: create(naps, plugins=[Lives(999)], **o), ask_while_entering, itself, **LAG
     ),
     "plugins": Scenario(lambda **o: create(naps, plugins=[Lives(1)], **o), live_and_ask, itself, **LAG),
-    "late plugins": Scenario(lambda **o: create(naps, plugins=[Lives(99)], **o), live_and_ask, itself, **LAG),
+    "late plugins": Scenario(lambda **o: create(naps, plugins=[Lives(999)], **o), live_and_ask, itself, **LAG),
     "stray": Scenario(lambda **o: create(swallows, **o), stop_hard, lambda _: "TRACE_CANCELLED", alters=EXPIRED, **LAG),
 }

@@ -23,9 +23,9 @@ from penguiflow import (
     join_k,
     node,
 )
-from tests.races.harness import Scenario
+from tests.races.harness import BASKET, Scenario, plain
 from tests.races.scenes_of_nodes import ask, itself, naps, same, turns
-from tests.races.scenes_of_readers import TIGHT, hears, live, plain
+from tests.races.scenes_of_readers import TIGHT, hears, live
 
 # --- floes, joins, loops --------------------------------------------------------------------------
 
@@ -46,6 +46,28 @@ async def quick(pair: Any) -> Any:
 async def slow_last(pair: Any) -> Any:
     await asyncio.sleep(2)
     return pair[1] if pair[0] == 3 else None
+
+
+@node
+async def gives_up(x: str, ctx: Context) -> None:
+    """Gives up a message that waits at a full floe: it isn't sent."""
+    await ctx.emit((0, x))
+    await ctx.emit((1, x))
+    try:
+        async with asyncio.timeout(0.5):
+            await ctx.emit((2, x))
+    except TimeoutError:
+        await ctx.emit((3, x))
+
+
+@node
+async def slow(pair: Any) -> Any:
+    await asyncio.sleep(1)
+    return pair
+
+
+def given(x: str) -> list[Any]:
+    return [(0, x), (1, x), (3, x)]
 
 
 @node
@@ -108,19 +130,18 @@ async def emit_and_wait(flow: PenguiFlow, message: Message[Any]) -> Any:
     await flow.emit(message)
     try:
         async with asyncio.timeout(50):
-            first = await flow.fetch_any()
+            BASKET.get().append(plain(await flow.fetch_any()))
     except (TimeoutError, TraceCancelled, FlowStateError):
         return []
-    return [plain(first), *await fetch_all(flow)]
+    return await fetch_all(flow)
 
 
 async def fetch_all(flow: PenguiFlow) -> list[Any]:
-    found = []
+    found = BASKET.get()
     try:
         while True:
             async with asyncio.timeout(50):
-                item = await flow.fetch()
-            found.append(plain(item))
+                found.append(plain(await flow.fetch()))
     except (TimeoutError, TraceCancelled, FlowStateError):
         return found
 
@@ -253,8 +274,10 @@ SCENES = {
         other=ask_for_list,
         slots=1,
         lag=60,
+        keeps_all=True,
         alters=cut_short("subject"),
     ),
+    "emit given up": Scenario(lambda **o: create(gives_up.to(slow), **o, **TIGHT), start_and_list, given),
     "full floe": Scenario(lambda **o: create(pours.to(quick), quick.to(slow_last), **o, **TIGHT), ask, itself),
     "join": Scenario(lambda **o: gathers(o), ask, itself),
     "much": Scenario(lambda **o: create(pours_much, **o), start_and_count, lambda x: (f"{x}0", 257)),
@@ -265,6 +288,7 @@ SCENES = {
         lambda x: [(i, x) for i in range(4)],
         other=start_and_list,
         lag=60,
+        keeps_all=True,
         alters=cut_short(*PAIRS),
     ),
     "wrapped": Scenario(
@@ -273,6 +297,7 @@ SCENES = {
         lambda x: [x, "wrapped"],
         other=start_and_list,
         lag=60,
+        keeps_all=True,
         alters=cut_short("subject", "wrapped"),
     ),
     "conclusion": Scenario(
@@ -281,6 +306,7 @@ SCENES = {
         lambda x: [x, "so"],
         other=start_and_list,
         lag=60,
+        keeps_all=True,
         alters=cut_short("subject", "so"),
     ),
     "error out": Scenario(
@@ -289,6 +315,7 @@ SCENES = {
         lambda x: [x, "NODE_EXCEPTION"],
         other=start_and_list,
         lag=60,
+        keeps_all=True,
         alters=cut_short("subject", "NODE_EXCEPTION", "TRACE_CANCELLED", "DEADLINE_EXCEEDED"),
     ),
     "error delivered": Scenario(
@@ -297,6 +324,7 @@ SCENES = {
         lambda x: [x, "NODE_EXCEPTION"],
         other=start_and_list,
         lag=60,
+        keeps_all=True,
         alters=cut_short("subject", "NODE_EXCEPTION"),
     ),
     "overflow": Scenario(

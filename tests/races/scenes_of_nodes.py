@@ -21,7 +21,8 @@ from penguiflow import (
     predicate_router,
     router,
 )
-from tests.races.harness import Scenario
+from tests.races.harness import Scenario, complain
+from tests.utils.flowtestkit import clock
 
 
 async def ask(flow: PenguiFlow, message: Message[Any]) -> Any:
@@ -36,6 +37,12 @@ async def ask_in_vain(flow: PenguiFlow, message: Message[Any]) -> Any:
         if error.code in (FlowErrorCode.TRACE_CANCELLED, FlowErrorCode.DEADLINE_EXCEEDED):
             raise
         return error.code
+
+
+async def ask_in_vain_for(flow: PenguiFlow, message: Message[Any]) -> Any:
+    """Ask what fails; the code it fails with, and after how long."""
+    before = clock()
+    return await ask_in_vain(flow, message), round(clock() - before, 2)
 
 
 def itself(payload: str) -> str:
@@ -152,17 +159,27 @@ async def maps(x: Any) -> Any:
 
 @node
 async def maps_in_vain(x: Any) -> Any:
+    """However `map_concurrent` ends, no worker is left, though each takes a moment over it."""
+    at_work: set[int] = set()
+
     async def work(seconds: int) -> None:
+        at_work.add(seconds)
         try:
-            await asyncio.sleep(seconds)
-            raise ValueError(seconds)
+            try:
+                await asyncio.sleep(seconds)
+                raise ValueError(seconds)
+            finally:
+                await asyncio.sleep(0.05)
         finally:
-            await asyncio.sleep(0.05)
+            at_work.remove(seconds)
 
     try:
         await map_concurrent([1, 2, 3], work)
     except ValueError as error:
         return x if error.args == (1,) else error.args
+    finally:
+        if at_work:
+            complain(f"workers {at_work} are still at work")
 
 
 class Decides:
@@ -225,6 +242,8 @@ async def ask_for_first(flow: PenguiFlow, message: Message[Any]) -> Any:
     return found[0], len(found)
 
 
+MOMENT = {"patience": 0.06}  # where something takes its time over its end
+
 SCENES = {
     "chain": Scenario(lambda **o: create(same.to(naps), naps.to(turns), **o), ask, itself),
     "long way": Scenario(lambda **o: long_way(o), ask_for_first, lambda x: (x, 140)),
@@ -233,13 +252,17 @@ SCENES = {
     "time-out": Scenario(lambda **o: create(late_once.to(same), **o), ask, itself),
     "limit": Scenario(lambda **o: create(one_at_a_time.to(same), **o), ask, itself),
     "limited retry": Scenario(lambda **o: create(one_at_a_time_and_fails_once, **o), ask, itself),
-    "clean-up": Scenario(lambda **o: create(cleans_up.to(same), **o), ask, itself),
-    "swallowed": Scenario(lambda **o: create(swallows.to(same), **o), ask, itself),
+    "clean-up": Scenario(lambda **o: create(cleans_up.to(same), **o), ask, itself, **MOMENT),
+    "swallowed": Scenario(lambda **o: create(swallows.to(same), **o), ask, itself, patience=0.11),
     "generator": Scenario(lambda **o: create(yields.to(last), **{**o, "queue_maxsize": 1}), ask, itself),
-    "bad generator": Scenario(lambda **o: create(yields_nonsense, **o), ask_in_vain, lambda _: "VALIDATION"),
-    "slow to close": Scenario(lambda **o: create(closes_slowly.to(last), **{**o, "queue_maxsize": 1}), ask, itself),
+    "bad generator": Scenario(
+        lambda **o: create(yields_nonsense, **o), ask_in_vain_for, lambda _: ("VALIDATION", 1.05), **MOMENT
+    ),
+    "slow to close": Scenario(
+        lambda **o: create(closes_slowly.to(last), **{**o, "queue_maxsize": 1}), ask, itself, **MOMENT
+    ),
     "map": Scenario(lambda **o: create(maps.to(same), **o), ask, itself),
-    "map in vain": Scenario(lambda **o: create(maps_in_vain.to(same), **o), ask, itself),
+    "map in vain": Scenario(lambda **o: create(maps_in_vain.to(same), **o), ask, itself, **MOMENT),
     "decision": Scenario(lambda **o: create(fails_at_first, plugins=[Decides()], **o), ask, itself),
     "policy": Scenario(
         lambda **o: create(router("way", takes_its_time).to(same, naps), plugins=[Routes()], **o), ask, itself

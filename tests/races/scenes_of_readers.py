@@ -8,7 +8,6 @@ from typing import Any
 
 from penguiflow import (
     Context,
-    FinalAnswer,
     FlowError,
     FlowStateError,
     Message,
@@ -19,8 +18,8 @@ from penguiflow import (
     node,
     stream_flow,
 )
-from tests.races.harness import Scenario
-from tests.races.scenes_of_nodes import ask, cleans_up, itself, naps
+from tests.races.harness import Scenario, plain
+from tests.races.scenes_of_nodes import MOMENT, ask, cleans_up, itself, naps
 
 TIGHT = {"queue_maxsize": 1}
 
@@ -149,13 +148,6 @@ async def cancel_by_id(flow: PenguiFlow, message: Message[Any]) -> Any:
     return await flow.cancel(handle.trace_id)
 
 
-def plain(item: Any) -> Any:
-    item = item.payload if isinstance(item, Message) else item
-    if isinstance(item, FlowError):
-        return item.code
-    return item.text if isinstance(item, FinalAnswer | StreamChunk) else item
-
-
 def live(flow: PenguiFlow, message: Message[Any]) -> bool:
     try:
         return flow.explain(message.trace_id) is not None
@@ -196,14 +188,18 @@ SCENES = {
     "retold": Scenario(
         lambda **o: create(retells_at_once, **o, **TIGHT), stream, lambda x: (["a", "b", "c", ""], x), lag=5
     ),
-    "left early": Scenario(lambda **o: create(tells_and_cleans_up, **o), leave, itself),
-    "flow left early": Scenario(lambda **o: create(tells_and_cleans_up, **o), leave_flowing, itself),
+    "left early": Scenario(lambda **o: create(tells_and_cleans_up, **o), leave, itself, **MOMENT),
+    "flow left early": Scenario(lambda **o: create(tells_and_cleans_up, **o), leave_flowing, itself, **MOMENT),
     "chunks to nodes": Scenario(lambda **o: create(tells.to(hears), **o, **TIGHT), ask, itself),
     "chunks to one": Scenario(lambda **o: create(tells_named.to(hears, deaf), **o, **TIGHT), hold, itself),
     "iterated": Scenario(lambda **o: create(tells, **o, **TIGHT), iterate, lambda x: ["a", "b", "c", x], lag=5),
     "handle": Scenario(lambda **o: create(naps, **o), hold, itself),
-    "cancel": Scenario(lambda **o: create(cleans_up, **o), cancel_it, lambda _: True, alters=TOO_LATE),
-    "cancel by id": Scenario(lambda **o: create(cleans_up, **o), cancel_by_id, lambda _: True, alters=TOO_LATE),
+    "cancel": Scenario(
+        lambda **o: create(cleans_up, **o), cancel_it, lambda _: True, alters=TOO_LATE, lag=0.5, **MOMENT
+    ),
+    "cancel by id": Scenario(
+        lambda **o: create(cleans_up, **o), cancel_by_id, lambda _: True, alters=TOO_LATE, lag=0.5, **MOMENT
+    ),
     "chunks to reader": Scenario(
         lambda **o: create(tells, **o, **TIGHT), chunks_to_reader, lambda x: ["a", "b", "c", x], lag=20
     ),
