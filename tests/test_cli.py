@@ -7,7 +7,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import penguiflow
+from penguiflow.cli.speech import place
 from tests.utils.commandline import invoke
 from tests.utils.hostile import ROOT, clean_environment
 
@@ -53,6 +56,20 @@ def test_every_command_knows_json_and_explains_itself():
         result = invoke(*command, "--help")
         assert result.exit_code == 0
         assert "--json" in result.stdout
+
+
+def test_the_place_of_an_exception_is_in_nobody_elses_code_but_its_authors():
+    package = Path(penguiflow.__file__).parent
+    theirs, ours = f"{package}_acme/plugin.py", f"{package}/_flow.py"
+    raised = {"__builtins__": __builtins__}
+    exec(compile("\n\ndef fail(x):\n    return int(x)\n", theirs, "exec"), raised)
+    exec(compile("def call(x):\n    return fail(x)\n", ours, "exec"), raised)
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        raised["call"]("x")
+    assert place(caught.value.with_traceback(caught.value.__traceback__.tb_next)) == f"{theirs}:4"
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        exec(compile("int('x')", ours, "exec"), raised)
+    assert place(caught.value.with_traceback(caught.value.__traceback__.tb_next)) is None
 
 
 def test_a_command_that_is_not_there_is_wrong_usage():

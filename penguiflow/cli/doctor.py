@@ -6,6 +6,7 @@ plugin that settings keep out is not imported here either.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -163,15 +164,23 @@ def _examine(diagnosis: Diagnosis, lines: dict[str, list[Any]]) -> None:
     for times in lines.get("times_ms", []):
         diagnosis.times_ms = times
     if "done" not in lines:
-        stage = lines.get("stage", ["starting"])[-1]
-        code, last_words = lines["end"][0]
-        diagnosis.findings.append(findings.crashed(diagnosis.entry.name, stage, code, last_words))
+        diagnosis.findings.append(_lost(diagnosis.entry.name, lines))
+
+
+def _lost(name: str, lines: dict[str, list[Any]]) -> Finding:
+    """A process that didn't come to its end: it hung with everything in it, or was ended."""
+    stage = lines.get("stage", ["starting"])[-1]
+    code, last_words = lines["end"][0]
+    if lines["late"]:
+        return findings.stuck(name, stage, lines["late"][0], None)
+    return findings.crashed(name, stage, code, last_words)
 
 
 def _done(job: Job, settings: Settings) -> dict[str, list[Any]]:
     """Run a job in a process of its own; its lines by their kind, and how it ended."""
     Path(job.report).touch()
     code = f"import sys; sys.path[:] = {sys.path!r}; from penguiflow.cli.probe import Job, main; main({job!r})"
+    late: list[float] = []
     with open(f"{job.report}.out", "wb+") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -183,15 +192,16 @@ def _done(job: Job, settings: Settings) -> dict[str, list[Any]]:
         try:
             process.wait(limit_s(settings))
         except subprocess.TimeoutExpired:
-            pass  # it didn't even come to say so itself
+            late.append(limit_s(settings))  # it didn't even come to say so itself
         finally:
             _killed(process)
         output.seek(0)
         said = output.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-    lines: dict[str, list[Any]] = {"end": [(process.wait(), said[:200])]}
+    lines: dict[str, list[Any]] = {"end": [(process.wait(), said[:200])], "late": late}
     for line in Path(job.report).read_text(encoding="utf-8").splitlines():
-        for kind, value in json.loads(line).items():
-            lines.setdefault(kind, []).append(value)
+        with contextlib.suppress(ValueError):  # a line that the end of the process cut off
+            for kind, value in json.loads(line).items():
+                lines.setdefault(kind, []).append(value)
     return lines
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,9 @@ import pydantic
 from pydantic import TypeAdapter
 
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
-_OURS = str(Path(__file__).parents[1])
+_OURS = str(Path(__file__).parents[1]) + os.sep
 _LIBRARY = str(Path(traceback.__file__).parent)
-_THEIRS = str(Path(pydantic.__file__).parent)
+_THEIRS = str(Path(pydantic.__file__).parent) + os.sep
 
 WRONG, USAGE, INTERRUPTED = 1, 2, 130
 
