@@ -87,6 +87,8 @@ class _Teller:
                     for target in targets:
                         inbox[target].append(made)
                     if not targets and isinstance(made, Piece):
+                        if isinstance(item, Piece) and outer is not None:
+                            self.sure = False  # where what a subflow's node passes on goes to isn't promised
                         self._leaves(made, outer)
                     elif not targets:
                         outputs.append(made)
@@ -157,8 +159,6 @@ class _Teller:
         if isinstance(item, Piece) and any(not inner.wants_any(i) for i in inner.entries()):
             self.sure = False  # it is refused
             return []
-        if isinstance(item, Piece) and shape.chunk_targets(place):
-            self.sure = False  # where a subflow's node passes it on to isn't promised
         passed: list[tuple[Any, tuple[int, ...]]] = []
 
         def told(piece: Piece) -> None:
