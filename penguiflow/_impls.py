@@ -191,7 +191,7 @@ def _refuse_mistakes(instance: Any, name: str) -> None:
         raise TypeError(f"plugin {name!r} is a class: give an instance, as in plugins=[{instance.__name__}()]")
     marks = {hook: getattr(getattr(instance, hook, None), _MARK, None) for hook in HOOKS}
     strangers = [attribute for attribute in _marked(instance) if attribute not in HOOKS]
-    if strangers:
+    if strangers and not isinstance(instance, Callback):  # what that holds may be the marked method of a plugin
         raise TypeError(f"plugin {name!r}: there is no hook {strangers[0]!r}: there are {', '.join(HOOKS)}")
     if not any(marks.values()):
         raise TypeError(f"plugin {name!r} implements no hook: mark a method {', '.join(HOOKS)} with @hookimpl")

@@ -381,3 +381,8 @@ def test_a_flow_lists_its_plugins_in_the_order_they_are_asked():
     flow = create(same, plugins=[Router(breaks, "r"), Observer(breaks, "o"), Exporter(breaks, "e")])
     assert [(record.name, record.status) for record in flow.plugins] == [(name, "loaded") for name in "roe"]
     assert create(same).plugins == ()
+
+
+def test_the_marked_method_of_a_plugin_may_be_the_callback():
+    observer = Observer(lambda event: None)
+    assert create(same, on_event=observer.on_event).plugins == ()

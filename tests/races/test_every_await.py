@@ -16,7 +16,7 @@ EXCUSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "_arrival.waited: async with asyncio.timeout_at(arrival.limit):",
             "_attempts._timed: async with asyncio.timeout(station.timeout_s) as timer:",
-            "_dispatch.Dispatch._decided: async with asyncio.timeout(self._timeout_s):",
+            "_dispatch.Dispatch._decided: async with asyncio.timeout(self._timeout_s) as limit:",
             "_lifetime.Lifetime._drained: async with asyncio.timeout(drain_s):",
         ),
     ),
@@ -39,6 +39,7 @@ EXCUSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "_lifetime.Lifetime._end: await self._strays()",
             "_lifetime.Lifetime._keep: async with AsyncExitStack() as stack:",
             "_lifetime.Lifetime._strays: _, left = await asyncio.wait(strays, timeout=GRACE_S)",
+            "_plugin_lives.PluginLives._tried: await _given_up(task)",  # a start that is cancelled: the flow stops
             "_plugin_lives.PluginLives.stop: errors = await asyncio.gather("
             '*(self._tried(plugin, "stop", seconds) for plugin in plugins))',
             "_runnable.Runnable.__aenter__: await self.stop(None if self._stopping else 0)",
