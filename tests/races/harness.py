@@ -206,6 +206,8 @@ class Race:
                     f"{self.ends[subject] - blow.at} s later"
                 )
                 assert blow.task is None or self.ends[blow.task] - blow.at <= scenario.patience
+            if self.action == "drain" and scenario.slots == 1 and not subject.cancelled() and subject.result().error:
+                assert self.ends[subject] - blow.at <= scenario.patience, "who waits for a slot is turned away at once"
             if not scenario.keeps:
                 self._check("other", other)
             await self._again()

@@ -224,6 +224,22 @@ async def stop_in_vain(flow: PenguiFlow, message: Message[Any]) -> Any:
     return message.payload
 
 
+async def fetch_to_the_end(flow: PenguiFlow, message: Message[Any]) -> Any:
+    """Fetch what never comes from a flow that is stopped."""
+    flow.run()
+    fetching = asyncio.ensure_future(flow.fetch())
+    try:
+        await asyncio.sleep(0.5)
+        await flow.stop()
+        await asyncio.wait([fetching], timeout=0.5)
+        return type(fetching.exception()).__name__ if fetching.done() else "still waiting"
+    finally:
+        fetching.cancel()
+        await flow.stop()
+        await outlast(fetching)
+        _ = fetching.cancelled() or fetching.exception()
+
+
 EXPIRED = {"deadline": lambda code: code == "DEADLINE_EXCEEDED"}
 
 
@@ -306,5 +322,6 @@ SCENES = {
     ),
     "plugins": Scenario(lambda **o: create(naps, plugins=[Lives(1)], **o), live_and_ask, itself, **LAG),
     "late plugins": Scenario(lambda **o: create(naps, plugins=[Lives(999)], **o), live_and_ask, itself, **LAG),
+    "fetched to the end": Scenario(lambda **o: create(naps, **o), fetch_to_the_end, lambda _: "FlowStateError", **LAG),
     "stray": Scenario(lambda **o: create(swallows, **o), stop_hard, lambda _: "TRACE_CANCELLED", alters=EXPIRED, **LAG),
 }

@@ -50,7 +50,7 @@ async def slow_last(pair: Any) -> Any:
 
 @node
 async def gives_up(x: str, ctx: Context) -> None:
-    """Gives up a message that waits at a full floe: it isn't sent."""
+    """Gives up a message that waits at two full floes: it isn't sent."""
     await ctx.emit((0, x))
     await ctx.emit((1, x))
     try:
@@ -66,8 +66,18 @@ async def slow(pair: Any) -> Any:
     return pair
 
 
+@node
+async def slow_too(pair: Any) -> Any:
+    await asyncio.sleep(1)
+    return pair
+
+
 def given(x: str) -> list[Any]:
-    return [(0, x), (1, x), (3, x)]
+    return [(0, x), (0, x), (1, x), (1, x), (3, x), (3, x)]
+
+
+async def start_and_sort(flow: PenguiFlow, message: Message[Any]) -> Any:
+    return sorted(await start_and_list(flow, message))
 
 
 @node
@@ -277,7 +287,7 @@ SCENES = {
         keeps_all=True,
         alters=cut_short("subject"),
     ),
-    "emit given up": Scenario(lambda **o: create(gives_up.to(slow), **o, **TIGHT), start_and_list, given),
+    "emit given up": Scenario(lambda **o: create(gives_up.to(slow, slow_too), **o, **TIGHT), start_and_sort, given),
     "full floe": Scenario(lambda **o: create(pours.to(quick), quick.to(slow_last), **o, **TIGHT), ask, itself),
     "join": Scenario(lambda **o: gathers(o), ask, itself),
     "much": Scenario(lambda **o: create(pours_much, **o), start_and_count, lambda x: (f"{x}0", 257)),
