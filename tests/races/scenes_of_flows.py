@@ -321,6 +321,7 @@ SCENES = {
         lambda **o: create(naps, plugins=[Lives(999)], **o), ask_while_entering, itself, **LAG
     ),
     "plugins": Scenario(lambda **o: create(naps, plugins=[Lives(1)], **o), live_and_ask, itself, **LAG),
+    "plugins given up": Scenario(lambda **o: create(naps, plugins=[Lives(999)], **o), give_up_entering, itself, **LAG),
     "late plugins": Scenario(lambda **o: create(naps, plugins=[Lives(999)], **o), live_and_ask, itself, **LAG),
     "fetched to the end": Scenario(lambda **o: create(naps, **o), fetch_to_the_end, lambda _: "FlowStateError", **LAG),
     "stray": Scenario(lambda **o: create(swallows, **o), stop_hard, lambda _: "TRACE_CANCELLED", alters=EXPIRED, **LAG),

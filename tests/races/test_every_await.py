@@ -42,6 +42,7 @@ EXCUSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "_plugin_lives.PluginLives._tried: await _given_up(task)",  # a start that is cancelled: the flow stops
             "_plugin_lives.PluginLives.stop: errors = await asyncio.gather("
             '*(self._tried(plugin, "stop", seconds) for plugin in plugins))',
+            "_plugin_lives.PluginLives._tried: await _given_up(task)",
             "_runnable.Runnable.__aenter__: await self.stop(None if self._stopping else 0)",
         ),
     ),
