@@ -111,7 +111,7 @@ def hold_at_the_end(machine: FlowMachine) -> None:
         _fits(machine, trace, outcome)
     _accounts(machine)
     _errors(machine)
-    _nothing_left(machine)
+    _cleared_up(machine)
 
 
 # --- outcomes -------------------------------------------------------------------------------------
@@ -221,15 +221,18 @@ def _errors(machine: FlowMachine) -> None:
 # --- nothing stays --------------------------------------------------------------------------------
 
 
-def _nothing_left(machine: FlowMachine) -> None:
-    world = machine.world
+def nothing_left(machine: FlowMachine) -> None:
+    """Of traces that have settled nothing is left while the flow runs."""
+    gc.collect()
+    left = [load for ref in machine.world.watched if (load := ref()) is not None]
+    if left:
+        machine.world.wrong(f"law 12: {left} are left")
+    gc.freeze()  # what is left is not the flow's: the next collection needn't look at it
+
+
+def _cleared_up(machine: FlowMachine) -> None:
     if tasks := asyncio.all_tasks(machine.loop):
-        world.wrong(f"law 12: {tasks} are left")
+        machine.world.wrong(f"law 12: {tasks} are left")
     for name, before in zip(("penguiflow", "penguiflow.events"), machine.handlers, strict=True):
         if logging.getLogger(name).handlers != before:
-            world.wrong(f"law 12: log handlers of {name} are left")
-    gc.collect()
-    left = [load for ref in world.watched if (load := ref()) is not None]
-    if left:
-        world.wrong(f"law 12: {left} are left")
-    gc.freeze()  # what is left is not the flow's: the next collection needn't look at it
+            machine.world.wrong(f"law 12: log handlers of {name} are left")

@@ -428,8 +428,9 @@ class FlowMachine(RuleBasedStateMachine):
             if not self.world.live() and not self._waiting():
                 break
         laws.all_ended(self)
-        await self._stop(0)
         await asyncio.sleep(10)  # what swallowed its cancellation comes out
+        laws.nothing_left(self)
+        await self._stop(0)
         await self._fetch_rest()
 
     def _must_end(self, trace: str) -> bool:

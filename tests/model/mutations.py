@@ -219,18 +219,18 @@ MUTATIONS = (
         "        missing = None\n",
     ),
     Mutation(
-        "a settled trace stays known",
+        "each trace leaves something behind",
         12,
         "_lifecycle",
         "    run.traces.pop(trace.id, None)\n",
-        "    run.idle and run.traces.pop(trace.id, None)\n",
+        "    run.traces.pop(trace.id, None)\n    run.idle.append(lambda: trace)\n",
     ),
     Mutation(
-        "a nested run stays with its trace",
+        "what waits for a result keeps the trace's error",
         12,
-        "_lifecycle",
-        "            trace.parent.children.pop(trace, None)\n",
-        "            pass\n",
+        "_results",
+        "    trace.error = None  # its traceback is about to hold this frame: no cycle may remain\n",
+        "    trace.run.idle.append(lambda: error)\n",
     ),
 )
 

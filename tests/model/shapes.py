@@ -144,6 +144,11 @@ def _between(least: int, most: int) -> st.SearchStrategy[int]:
     return st.integers(least, most)
 
 
+@lru_cache
+def _one_of(places: tuple[int, ...]) -> st.SearchStrategy[int]:
+    return st.sampled_from(places)
+
+
 @st.composite
 def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
     """A flow; `depth` levels of flows may be in it."""
@@ -161,7 +166,8 @@ def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
     for i, kind in enumerate(kinds):
         after = [j for j in range(i + 1, count) if i in before[j]]
         after += [i] if kind == "controller" else []
-        after += [draw(_between(0, i - 1))] if kind == "predicate" and i and back and kinds[0] == "plain" else []
+        workers = [j for j in range(i) if kinds[j] in WORKERS]
+        after += [draw(_one_of(tuple(workers)))] if kind == "predicate" and back and workers else []
         nodes.append(draw(_nodes(f"{name}{i}", kind, tuple(after), len(before[i]), i == limited, depth)))
     return draw(_options(name, tuple(_coloured(nodes)), depth))
 
