@@ -166,8 +166,8 @@ def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
     for i, kind in enumerate(kinds):
         after = [j for j in range(i + 1, count) if i in before[j]]
         after += [i] if kind == "controller" else []
-        workers = [j for j in range(i) if kinds[j] in WORKERS]
-        after += [draw(_one_of(tuple(workers)))] if kind == "predicate" and back and workers else []
+        ways = tuple(j for j in range(i) if kinds[j] in WORKERS and "union" not in kinds[max(0, j - 2) : j])
+        after += [draw(_one_of(ways))] if kind == "predicate" and back and ways else []
         nodes.append(draw(_nodes(f"{name}{i}", kind, tuple(after), len(before[i]), i == limited, depth)))
     return draw(_options(name, tuple(_coloured(nodes)), depth))
 
