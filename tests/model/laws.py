@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from tests.model.shapes import FlowShape
 
 if TYPE_CHECKING:
-    from tests.model.machine import FlowMachine, Record
+    from tests.model.machine import FlowMachine
+    from tests.model.senders import Record
 
 GRACE_S = 0.5
 _FLOE = re.compile(r"(\d+) messages wait on (\S+) -> (\S+?)(?:,|$)")
@@ -34,7 +35,7 @@ def hold_now(machine: FlowMachine) -> None:
     outside = [trace for trace in world.live() if trace not in world.inside]
     if len(outside) > machine.shape.traces:
         world.wrong(f"law 3: {len(outside)} traces in flight, and max_traces is {machine.shape.traces}")
-    for record in machine.tasks.values():
+    for record in machine.senders.tasks.values():
         if record is not None and record.patient and record.trace in world.finished and record.how != "emit":
             world.wrong(f"law 1: {record.how} {record.key} waits for {record.trace}, which has ended")
     for record in machine.records.values():
@@ -92,7 +93,7 @@ def all_ended(machine: FlowMachine) -> None:
     for trace in machine.world.live():
         waits = machine.world.flow.explain(trace)
         machine.world.wrong(f"law 1: nothing disturbs {trace}, and it doesn't end: {waits}")
-    for record in machine.tasks.values():
+    for record in machine.senders.tasks.values():
         if record is not None:
             machine.world.wrong(f"law 1: {record.how} {record.key} still waits: {record}")
 

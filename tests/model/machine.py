@@ -8,89 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penguiflow import Budget, FlowError, FlowStateError, Headers, Message, StreamChunk, TraceCancelled
+from penguiflow import FlowError, FlowStateError, Headers, Message, TraceCancelled
 from tests.model import laws
 from tests.model.flows import built
 from tests.model.loads import Plan, new_load, plans, tag
-from tests.model.oracle import Forecast, TooMuch, forecast
-from tests.model.shapes import FlowShape, flow_shapes, pretty, spelled
+from tests.model.oracle import TooMuch, forecast
+from tests.model.senders import PLAIN_WAYS, WAYS, Record, Senders, Way, called
+from tests.model.shapes import FlowShape, flow_shapes
 from tests.model.world import World
 from tests.utils.flowtestkit import VirtualLoop, quiet
 
 LONG = 1e4  # virtual seconds in which anything that should end has ended
 SETTLES_S = 0.5  # how long a cancelled trace may take, with flows nested in it
-
-
-@dataclass(repr=False)
-class Record:
-    """One message that was sent in.
-
-    Attributes:
-        outcome: What its sender learned: `value`, `several`, `error CODE`, `gave up`, `left`, `refused`, or nothing.
-        tags: The outputs.
-        pieces: The texts of the chunks that were read.
-        sure: Whether it must come out as foretold.
-        hidden: How many outputs there were when they weren't given.
-    """
-
-    key: int
-    how: str
-    trace: str
-    told: Forecast
-    sure: bool
-    since: float
-    limit: float | None = None
-    hops: int | None = None
-    outcome: str = ""
-    tags: list[str] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    patient: bool = True  # whether whoever waits does nothing else
-    hidden: int = 0
-
-    def __repr__(self) -> str:
-        told = "sure" if self.sure else "unsure"
-        return f"<{self.how} {self.trace}, {told}, {self.outcome or 'unanswered'}>"
-
-    _repr_pretty_ = pretty
-
-
-@dataclass(frozen=True, repr=False)
-class Way:
-    """How a message is sent in."""
-
-    how: str
-    limit: float | None = None
-    by_deadline: bool = False
-    hops: int | None = None
-    tokens: int | None = None
-    pace: str = "at once"
-    leave_after: int | None = None
-
-    __repr__ = spelled
-    _repr_pretty_ = pretty
-
-
-WAYS = st.builds(
-    Way,
-    how=st.sampled_from(("ask", "emit", "start", "stream", "nowait")),
-    limit=st.sampled_from((None, None, None, None, 0.0, 1.5, 4.5)),
-    by_deadline=st.booleans(),
-    hops=st.sampled_from((None, None, None, None, 2, 6)),
-    tokens=st.sampled_from((None, None, None, None, 2)),
-    pace=st.sampled_from(("at once", "at once", "slow", "at the end", "drop")),
-    leave_after=st.sampled_from((None, None, None, None, 0, 1, 3)),
-)
-PLAIN_WAYS = st.builds(
-    Way, how=st.sampled_from(("ask", "emit", "start", "stream", "nowait")), pace=st.sampled_from(("at once", "slow"))
-)
 
 
 class FlowMachine(RuleBasedStateMachine):
@@ -101,12 +36,11 @@ class FlowMachine(RuleBasedStateMachine):
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self._unhandled)
         self.world: World
+        self.senders: Senders
         self.shape: FlowShape
         self.records: dict[int, Record] = {}
-        self.tasks: dict[asyncio.Task[None], Record | None] = {}
         self.fetched: list[tuple[str | None, str]] = []  # an error's trace, and what came
         self.stopped = False
-        self.over = asyncio.Event()
         self.handlers = _handlers()
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -124,22 +58,13 @@ class FlowMachine(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(done())
 
-    def _task(self, work: Coroutine[Any, Any, None], record: Record | None) -> None:
-        task = self.loop.create_task(work)
-        self.tasks[task] = record
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self.tasks.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.world.wrong(f"a waiter got {error!r}")
-
     # --- steps ------------------------------------------------------------------------------------
 
     @initialize(shape=flow_shapes())
     def build(self, shape: FlowShape) -> None:
         self.shape = shape
         self.world = World(shape)
+        self.senders = Senders(self.world, self.loop)
         built(self.world, shape)
         self._do(self._run())
 
@@ -172,96 +97,9 @@ class FlowMachine(RuleBasedStateMachine):
         record.patient = way.pace == "at once"
         self.records[key] = record
         self.world.plans[record.trace] = plan
-        message = self._message(record, self.world.watch(load), way)
+        message = self.senders.message(record, self.world.watch(load), way)
         del load
-        self._do(self._entered(record, message, way))
-
-    def _message(self, record: Record, load: Any, way: Way) -> Message[Any]:
-        budget = None if way.hops is None and way.tokens is None else Budget(hops=way.hops, tokens=way.tokens)
-        dated = way.limit is not None and (way.by_deadline or record.how in ("emit", "nowait"))
-        return Message(
-            payload=load,
-            trace_id=record.trace,
-            headers=Headers(tenant=load.tenant),
-            budget=budget,
-            deadline_s=time.time() + (way.limit or 0.0) if dated else None,
-        )
-
-    async def _entered(self, record: Record, message: Message[Any], way: Way) -> None:
-        flow, limit = self.world.flow, None if way.by_deadline else way.limit
-        match record.how:
-            case "ask":
-                self._task(self._heard(record, flow.ask(message, timeout_s=limit)), record)
-            case "emit":
-                self._task(self._heard(record, flow.emit(message)), record)
-            case "stream":
-                self._task(self._heard(record, self._streamed(record, message, limit, way)), record)
-            case "nowait":
-                await self._heard(record, _called(flow.emit_nowait, message))
-            case "start":
-                await self._heard(record, self._started(record, message, limit, way))
-
-    async def _heard(self, record: Record, waiting: Any) -> None:
-        """Await an answer, and note what it was."""
-        try:
-            value = await waiting
-        except FlowError as error:
-            record.outcome = f"error {error.code}"
-        except (FlowStateError, asyncio.QueueFull):
-            record.outcome = "refused"
-        except ValueError as error:
-            record.outcome, record.hidden = "several", int(str(error).split(" outputs")[0].split()[-1])
-        except asyncio.CancelledError:
-            record.outcome = "gave up"
-        else:
-            if record.how in ("emit", "nowait", "join"):
-                record.outcome = "accepted"
-            elif record.outcome == "" and value != "under way":
-                record.outcome = "value"
-                record.tags = value if isinstance(value, list) else [tag(value)]
-
-    async def _streamed(self, record: Record, message: Message[Any], limit: float | None, way: Way) -> Any:
-        async with self.world.flow.stream(message, timeout_s=limit) as stream:
-            del message
-            if way.pace == "at the end":
-                await self.over.wait()
-            if way.leave_after == 0:
-                record.outcome = "left"
-                return None
-            async for chunk in stream:
-                record.pieces.append(chunk.text)
-                if way.pace == "slow":
-                    await asyncio.sleep(3)
-                if len(record.pieces) == way.leave_after:
-                    record.outcome = "left"
-                    return None
-        return stream.result
-
-    async def _started(self, record: Record, message: Message[Any], limit: float | None, way: Way) -> str:
-        handle = self.world.flow.start(message, timeout_s=limit)
-        if way.pace == "drop":
-            record.outcome = "dropped"
-        else:
-            self._task(self._heard(record, self._followed(record, handle, way)), record)
-        return "under way"
-
-    async def _followed(self, record: Record, handle: Any, way: Way) -> Any:
-        if way.pace == "at the end":
-            await self.over.wait()
-        if way.pace == "at once" and way.leave_after is None:
-            return [tag(value) for value in await handle.results()]
-        tags: list[str] = []
-        async for value in handle:
-            if isinstance(value, StreamChunk) or isinstance(getattr(value, "payload", None), StreamChunk):
-                record.pieces.append(getattr(value, "payload", value).text)
-            else:
-                tags.append(tag(value))
-            if way.pace == "slow":
-                await asyncio.sleep(3)
-            if len(tags) + len(record.pieces) == way.leave_after:
-                record.outcome = "dropped"
-                return None
-        return tags
+        self._do(self.senders.sent(record, message, way))
 
     @rule(seconds=st.sampled_from((0.25, 1.0, 2.0, 6.0, 30.0)))
     def wait(self, seconds: float) -> None:
@@ -292,11 +130,13 @@ class FlowMachine(RuleBasedStateMachine):
     def give_up(self, data: st.DataObject) -> None:
         record = data.draw(st.sampled_from(self._askers()), "asker")
         self._disturb(record.trace)
-        task = next(task for task, owner in self.tasks.items() if owner is record)
+        task = next(task for task, owner in self.senders.tasks.items() if owner is record)
         self._do(self._given_up(record, task))
 
     def _askers(self) -> list[Record]:
-        return [record for record in self.tasks.values() if record is not None and record.how in ("ask", "stream")]
+        return [
+            record for record in self.senders.tasks.values() if record is not None and record.how in ("ask", "stream")
+        ]
 
     async def _given_up(self, record: Record, task: asyncio.Task[None]) -> None:
         left = record.outcome == "left"
@@ -326,9 +166,9 @@ class FlowMachine(RuleBasedStateMachine):
         record.how = "join"
         del load
         if nowait:
-            self._do(self._heard(record, _called(self.world.flow.emit_nowait, message)))
+            self._do(self.senders.heard(record, called(self.world.flow.emit_nowait, message)))
         else:
-            self._task(self._heard(record, self.world.flow.emit(message)), None)
+            self.senders.keep(self.senders.heard(record, self.world.flow.emit(message)), None)
             self._do(quiet())
 
     @rule(count=st.integers(1, 4), seconds=st.sampled_from((0.0, 2.0, 7.0)), aside=st.booleans(), data=st.data())
@@ -336,7 +176,7 @@ class FlowMachine(RuleBasedStateMachine):
         names = st.sampled_from([node.name for node in self.shape.nodes])
         source = data.draw(st.none() | st.lists(names, min_size=1, max_size=2), "from_")
         if aside:
-            self._task(self._fetch(count, seconds, source), None)
+            self.senders.keep(self._fetch(count, seconds, source), None)
             self._do(quiet())
         else:
             self._do(self._fetch(count, seconds, source))
@@ -417,7 +257,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     async def _ended(self) -> None:
         """Let everything end that can by itself, cancel the rest, and stop."""
-        self.over.set()
+        self.senders.over.set()
         for _ in range(40):
             await asyncio.sleep(LONG / 100)
             await self._fetch(1000, 0.001)
@@ -440,7 +280,7 @@ class FlowMachine(RuleBasedStateMachine):
         return record is not None and record.sure and not record.told.starves
 
     def _waiting(self) -> list[Record]:
-        return [record for record in self.tasks.values() if record is not None]
+        return [record for record in self.senders.tasks.values() if record is not None]
 
     async def _fetch_rest(self) -> None:
         try:
@@ -455,10 +295,6 @@ class FlowMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(asyncio.sleep(10))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
-
-
-async def _called(function: Any, *args: Any) -> Any:
-    return function(*args)
 
 
 def _handlers() -> list[Any]:
