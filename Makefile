@@ -72,7 +72,6 @@ cov: $(DEV) ## run it and report the lines and branches it missed
 
 model: $(DEV) ## the model test with EXAMPLES examples, and every way of breaking the kernel that it has to notice
 	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest tests/model $(ARGS)
-	@$(RUN) -m pytest -m mutation tests/model $(ARGS)
 
 bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
