@@ -191,7 +191,7 @@ def _refuse_mistakes(instance: Any, name: str) -> None:
         raise TypeError(f"plugin {name!r} is a class: give an instance, as in plugins=[{instance.__name__}()]")
     marks = {hook: getattr(getattr(instance, hook, None), _MARK, None) for hook in HOOKS}
     strangers = [attribute for attribute in _marked(instance) if attribute not in HOOKS]
-    if strangers and not isinstance(instance, Callback):  # what that holds may be the marked method of a plugin
+    if strangers:
         raise TypeError(f"plugin {name!r}: there is no hook {strangers[0]!r}: there are {', '.join(HOOKS)}")
     if not any(marks.values()):
         raise TypeError(f"plugin {name!r} implements no hook: mark a method {', '.join(HOOKS)} with @hookimpl")
@@ -224,6 +224,7 @@ def _refuse_wrong_shape(function: Any, hook: str, mark: Any, name: str) -> None:
 
 
 def _marked(instance: Any) -> list[str]:
-    """The names under which implementations stand in an object or its class."""
-    places = (getattr(instance, "__dict__", {}), *(vars(cls) for cls in reversed(type(instance).__mro__)))
+    """The names of implementations. What an object keeps in an attribute may well be those of another plugin."""
+    own = (vars(instance),) if isinstance(instance, ModuleType) else ()
+    places = (*own, *(vars(cls) for cls in reversed(type(instance).__mro__)))
     return [name for place in places for name, value in list(place.items()) if hasattr(value, _MARK)]

@@ -122,6 +122,28 @@ def test_a_mistyped_hook_of_a_module_is_refused(site: Site):
     assert record.reason.startswith("TypeError: plugin 'modular': there is no hook 'on_erorr'")
 
 
+@in_time
+async def test_another_plugins_implementation_may_be_a_callback_or_kept_in_an_attribute():
+    recorder = Recorder()
+
+    class Watch:
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            recorder(event)
+
+    class Forwards:
+        def __init__(self) -> None:
+            self.forward = Watch().on_event
+
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            self.forward(event)
+
+    async with create(same, plugins=[Forwards()], on_event=Watch().on_event):
+        pass
+    assert recorder.types() == ["flow_start"] * 2 + ["flow_stop"] * 2
+
+
 # --- exporters ------------------------------------------------------------------------------------
 
 
