@@ -1,6 +1,7 @@
 """The kernel's laws, under whatever users do in whatever order.
 
-`MODEL_EXAMPLES` sets how many flows are tried.
+`MODEL_EXAMPLES` sets how many flows are tried, other ones each time. Without it they are a few hundred and always the
+same, so that a change is judged by itself and not by luck.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import FlowMachine
 
+SEARCHES = "MODEL_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "200"))
 STEPS = 15
 
@@ -29,6 +31,7 @@ def tried(examples: int, shrinks: bool = True) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=STEPS,
+            derandomize=shrinks and not SEARCHES,
             deadline=None,
             print_blob=True,
             report_multiple_bugs=False,
