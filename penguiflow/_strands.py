@@ -145,7 +145,7 @@ async def _carried(run: Run, trace: Trace, strand: Strand, parcel: Parcel | None
             parcel = await _sent_on(trace, parcel, value)
     except BaseException as exc:
         _struck(trace, exc)
-        if not isinstance(exc, Exception):
+        if isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
             raise
     finally:
         left(trace, strand)

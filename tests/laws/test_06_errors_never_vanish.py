@@ -1,6 +1,7 @@
 """Law 6: every error is raised to who waits, or logged, or delivered; and the original exception survives."""
 
 import asyncio
+import gc
 import time
 import traceback
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -338,3 +339,23 @@ async def test_an_error_waits_for_room_in_a_full_rookery():
     assert sorted(str(item.original_exc) if isinstance(item, FlowError) else str(item) for item in found) == list(
         "001122"
     )
+
+
+@in_time
+async def test_an_exception_beside_exception_is_told_to_the_asker_and_to_nobody_else():
+    class Odd(BaseException):
+        pass
+
+    @node
+    async def odd(x: int):
+        raise Odd(x)
+
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    async with create(odd) as flow:
+        with pytest.raises(FlowError) as caught:
+            await flow.ask(1)
+    assert isinstance(caught.value.original_exc, Odd)
+    del caught
+    gc.collect()
+    assert complaints == []
