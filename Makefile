@@ -88,7 +88,7 @@ dist: $(DEV) ## build the wheel and the sdist into dist/
 	@$(RUN) -m twine check --strict dist/*
 
 clean: ## remove what the other commands made
-	@rm -rf .venv .venv-* dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* .bench dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BASE): pyproject.toml constraints.txt

@@ -157,7 +157,7 @@ def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
 def _refuse(run: Run, arrival: Arrival, caller: Trace | None) -> None:
     if run.draining and caller is None:
         raise FlowStateError(f"flow {run.name!r} is stopping and takes no more messages: call run() after stop()")
-    if arrival.enveloped and arrival.live(run) is not None:
+    if arrival.live(run) is not None:
         raise ValueError(
             f"trace {arrival.trace_id!r} is live already: `emit` joins a live trace; a new one needs an id of its own, "
             "as a bare payload gets it; inside a node, `ctx.call_playbook` stays in the trace"

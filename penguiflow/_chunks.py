@@ -29,7 +29,7 @@ def made(
     if (marks is None or marks.get(name) is not False or trace.caller is not None) and _first_of_attempt(parcel, name):
         meta = {**(meta or {}), "restart": True}
     if seq is None and (streams := (trace.top or trace).streams) is not None:
-        number = streams.get(name, 0)
+        number = streams.get(name, 0)  # `numbered`, without the call: all but a stream's first chunk come by here
         streams[name] = number + 1
     else:
         number = numbered(trace, name, seq)

@@ -1,8 +1,8 @@
 """Calls plugins: what pluggy ordered at build time, frozen into plain tuples of functions.
 
-Rules: an implementation that raises is logged with its plugin's name and never harms the flow; one that raises ten
-times in a row is no longer called. Routing is the exception: it fails closed, so its errors reach the
-message. Cancellation passes through untouched.
+Rules: an implementation that raises is logged with its plugin's name and never harms the flow; one that raises again
+and again is no longer called. Routing is the exception: it fails closed, so its errors reach the message. Cancellation
+passes through untouched.
 """
 
 from __future__ import annotations
@@ -49,12 +49,7 @@ class Dispatch:
         TypeError: an implementation has a wrong name, wrong arguments, or is async where it must not be.
     """
 
-    def __init__(
-        self,
-        tiers: Iterable[Sequence[Plugin]] = (),
-        decision_timeout_s: float = 10.0,
-        quarantine_after: int = 10,
-    ) -> None:
+    def __init__(self, tiers: Iterable[Sequence[Plugin]], decision_timeout_s: float, quarantine_after: int) -> None:
         ranked = [frozen(tier) for tier in tiers if tier]
         self.impls: Mapping[str, tuple[Impl, ...]] = {
             hook: tuple(impl for tier in ranked for impl in tier[hook]) for hook in HOOKS

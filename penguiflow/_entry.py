@@ -30,8 +30,6 @@ def _entering(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> 
     """The first parcels of a message, each with a `meta` of its own."""
     message = arrival.message
     if not arrival.enveloped:
-        if len(stations) == 1:
-            return [Context(trace, stations[0], message, None, trace.headers, None, -1, ())]
         return [Context(trace, station, message, None, trace.headers, None, -1, ()) for station in stations]
     return [
         Context(trace, station, message.payload, message, message.headers, dict(message.meta), -1, ())

@@ -118,9 +118,7 @@ def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -
         takes=spelled(wants),
         gives=spelled(gives),
         join_k=role.k if isinstance(role, JoinRole) else None,
-        subgraph=role.flow.plan.graph(ModelRegistry(), f"{path}/{node.name}/")
-        if isinstance(role, SubflowRole)
-        else None,
+        subgraph=_nested(role, f"{path}/{node.name}/"),
         doc=doc if role is None else "",
     )
 

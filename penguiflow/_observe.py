@@ -53,7 +53,7 @@ def node_event(
     event.error = error
     event._source = parcel
     event.extra = extra
-    for impl in listeners:
+    for impl in listeners:  # `Dispatch.send`, without the call: six of ten events come by here
         try:
             impl.call(event)
             impl.failures = 0

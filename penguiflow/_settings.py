@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,8 +32,6 @@ _OURS = "PENGUIFLOW_"
 _PREFIXES = ("PENGUIFLOW_PLUGIN", "PENGUIFLOW_POLIC", "PENGUIFLOW_CONF")
 _ALIKE = 0.85
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-
-ValueT = TypeVar("ValueT")
 
 
 class _Table(BaseModel):
@@ -83,9 +81,6 @@ class Names:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
 
 
 @dataclass(frozen=True, slots=True)

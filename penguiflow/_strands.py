@@ -43,7 +43,7 @@ def begin(trace: Trace, parcels: list[Parcel]) -> None:
     """Start a trace: its parcels take their places at once, and its root strand sets them going."""
     strand = trace.root = Strand()
     trace.strands[strand] = None
-    if len(parcels) == 1 and parcels[0]._station.join is None:
+    if len(parcels) == 1 and parcels[0]._station.join is None:  # nothing can stand in its way: no need to `push`
         trace.busy[parcels[0]._station.index] = 1
         trace.unbegun = parcels
     else:

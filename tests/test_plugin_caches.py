@@ -13,28 +13,9 @@ from typing import Any
 
 import pytest
 
-from penguiflow import PenguiFlow, PluginError, PluginRecord, create, hookimpl
-from tests.utils.distributions import OBSERVER, POLICIES, Site, fresh_site, policy
+from penguiflow import PenguiFlow, PluginError, create, hookimpl
+from tests.utils.distributions import OBSERVER, POLICIES, Site, only_record, policy, statuses, warnings
 from tests.utils.nodes import same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
-
-
-def statuses(flow: PenguiFlow) -> dict[str, str]:
-    return {record.name: record.status for record in flow.plugins}
-
-
-def only_record(flow: PenguiFlow) -> PluginRecord:
-    (record,) = flow.plugins
-    return record
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
 
 # --- the second flow ------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,14 +23,9 @@ from penguiflow import (
     router,
     subflow,
 )
-from tests.utils.distributions import OBSERVER, POLICIES, Site, fresh_site, policy
+from tests.utils.distributions import OBSERVER, POLICIES, Site, policy
 from tests.utils.flowtestkit import Recorder, clock, in_time
 from tests.utils.nodes import same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
 
 
 def sink(name: str) -> Node:

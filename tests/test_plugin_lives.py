@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +17,10 @@ from penguiflow import (
     node,
     subflow,
 )
-from tests.utils.distributions import Site, fresh_site
+from tests.utils.distributions import Site
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 from tests.utils.lives import GRACE_S, STOP_S, Life, exits, is_cancelled, is_deaf, raises
 from tests.utils.nodes import forever, same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penguiflow import RoutingRequest, create, hookimpl, node, router
-from tests.utils.distributions import Site, fresh_site
+from tests.utils.distributions import Site
 from tests.utils.flowtestkit import Recorder, in_time
 from tests.utils.nodes import same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
 
 
 class Policy:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from pathlib import Path
 
 import pytest
 
 from penguiflow import PluginRecord, create
-from tests.utils.distributions import Site, fresh_site
+from tests.utils.distributions import Site, warnings
 from tests.utils.flowtestkit import in_time
 from tests.utils.nodes import same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def only_record() -> PluginRecord:

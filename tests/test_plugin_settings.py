@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
 import pytest
 
-from penguiflow import PenguiFlow, PluginError, create
-from tests.utils.distributions import OBSERVER, PLUGINS, POLICIES, Site, fresh_site, policy
+from penguiflow import PluginError, create
+from tests.utils.distributions import OBSERVER, PLUGINS, POLICIES, Site, policy, statuses, warnings
 from tests.utils.nodes import same
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    yield from fresh_site(tmp_path, monkeypatch)
-
-
-def statuses(flow: PenguiFlow) -> dict[str, str]:
-    return {record.name: record.status for record in flow.plugins}
 
 
 def loaded(*plugins: str) -> list[str]:
@@ -31,10 +21,6 @@ def problems(*plugins: str) -> list[str]:
     with pytest.raises(PluginError) as caught:
         create(same, plugins=plugins)
     return list(caught.value.problems)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # --- who wins -------------------------------------------------------------------------------------

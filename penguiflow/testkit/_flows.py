@@ -240,10 +240,6 @@ async def routing_storm(flow: PenguiFlow, payloads: Iterable[Any]) -> None:
 # --- failures: what an error handler decides ------------------------------------------------------
 
 
-class TooManyRetries(Exception):
-    """A plugin wants a failing node to be run again and again."""
-
-
 def failures(plugins: Sequence[Any], at_most: int) -> PenguiFlow:
     """A flow that fails, in the way that its message names."""
 

@@ -7,6 +7,7 @@ from there is forgotten after it.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from penguiflow import PenguiFlow, PluginRecord
 
 PLUGINS, POLICIES = "penguiflow.plugins", "penguiflow.policies"
 
@@ -128,3 +131,19 @@ def fresh_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+def statuses(flow: PenguiFlow) -> dict[str, str]:
+    """What became of each plugin of a flow."""
+    return {record.name: record.status for record in flow.plugins}
+
+
+def only_record(flow: PenguiFlow) -> PluginRecord:
+    """The record of a flow's one plugin."""
+    (record,) = flow.plugins
+    return record
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What has been logged as a warning, or as worse."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
