@@ -4,12 +4,15 @@
 # VENV    where that environment lives (.venv)
 # Q       a question for the demo
 # EXAMPLES  how many examples `make model` runs (2000)
+# WORKERS processes that the tests are spread over (one a core, at most 4)
 # ARGS    more arguments for pytest, as in: make test ARGS="-k cancel"
 
 PYTHON   ?= python3
 VENV     ?= .venv
 EXAMPLES ?= 2000
 VERSIONS ?= 3.11 3.12 3.13
+WORKERS  ?= auto
+SPREAD   := -n $(WORKERS) --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help check format test test-others test-all cov model soak bench demo dist clean
@@ -49,7 +52,7 @@ format: $(DEV) ## rewrite the files in the project's format
 	@$(RUN) -m ruff format .
 
 test: $(DEV) ## run the test suite
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(SPREAD) $(ARGS)
 
 test-all: test test-others ## run it on every supported Python that is installed
 
@@ -68,10 +71,10 @@ test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of 
 	done
 
 cov: $(DEV) ## run it and report the lines and branches it missed
-	@$(RUN) -m pytest --cov --cov-report=term-missing $(ARGS)
+	@$(RUN) -m pytest $(SPREAD) --cov --cov-report=term-missing $(ARGS)
 
 model: $(DEV) ## the model test with EXAMPLES examples, and every way of breaking the kernel that it has to notice
-	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest tests/model $(ARGS)
+	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest $(SPREAD) tests/model $(ARGS)
 
 bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)

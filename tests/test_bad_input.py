@@ -28,6 +28,7 @@ from penguiflow import (
     union_router,
 )
 from tests.utils.flowtestkit import Recorder, quiet, virtual_time
+from tests.utils.labels import label
 
 
 class Query(BaseModel):
@@ -54,7 +55,7 @@ async def failing(flow: PenguiFlow, message: Any = 1, **options: Any) -> FlowErr
 # --- payloads -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("message", [{"wrong": 1}, Message(payload={"wrong": 1}), 5, None], ids=str)
+@pytest.mark.parametrize("message", [{"wrong": 1}, Message(payload={"wrong": 1}), 5, None], ids=label)
 @virtual_time
 async def test_a_payload_that_fails_its_model_says_which_node_takes_what(message: Any):
     async with create(strict) as flow:
@@ -94,7 +95,7 @@ async def test_what_a_node_returns_is_checked_against_what_it_promises():
 # --- unknown targets ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["nobody", ["same", "nobody"], Node(strict.func, name="nobody")], ids=str)
+@pytest.mark.parametrize("target", ["nobody", ["same", "nobody"], Node(strict.func, name="nobody")], ids=label)
 @virtual_time
 async def test_an_unknown_target_of_an_emit_is_a_routing_error_that_lists_the_successors(target: Any):
     recorder = Recorder()
@@ -126,7 +127,7 @@ async def test_another_node_of_a_successors_name_is_no_successor():
         assert (await failing(flow)).code == FlowErrorCode.ROUTING
 
 
-@pytest.mark.parametrize("target", ["nobody", strict, ["same", "nobody"], "Rookery"], ids=str)
+@pytest.mark.parametrize("target", ["nobody", strict, ["same", "nobody"], "Rookery"], ids=label)
 @virtual_time
 async def test_an_unknown_place_to_enter_at_is_a_value_error_that_lists_the_nodes(target: Any):
     async with create(same, name="zoo") as flow:
@@ -139,7 +140,7 @@ async def test_an_unknown_place_to_enter_at_is_a_value_error_that_lists_the_node
             await flow.fetch(from_=target)
 
 
-@pytest.mark.parametrize("answer", ["nobody", strict, [same, "nobody"], 5], ids=str)
+@pytest.mark.parametrize("answer", ["nobody", strict, [same, "nobody"], 5], ids=label)
 @virtual_time
 async def test_a_router_that_names_no_successor_fails_the_message_and_says_which_there_are(answer: Any):
     for choose in (predicate_router("choose", lambda m: answer), router("choose", lambda request: answer)):
@@ -158,7 +159,7 @@ def test_names_that_two_nodes_share_are_reported_by_create():
         create(same.to(Node(same.func, name="same")))
 
 
-@pytest.mark.parametrize("thing", [len, same.func, "same", None, (same, "x"), [same]], ids=str)
+@pytest.mark.parametrize("thing", [len, same.func, "same", None, (same, "x"), [same]], ids=label)
 def test_what_is_no_node_is_refused_by_create(thing: Any):
     with pytest.raises(TypeError, match=r"(create\(\) takes nodes and a\.to\(b, \.\.\.\)|wrap it in Node)"):
         create(thing)
@@ -210,7 +211,7 @@ class Callable_:
         (5, r"needs an async function, not 5"),
         ("same", r"needs an async function, not 'same'"),
     ],
-    ids=str,
+    ids=label,
 )
 def test_a_wrong_node_function_is_a_type_error_that_shows_the_right_line(func: Any, text: str):
     with pytest.raises(TypeError, match=text):
@@ -258,7 +259,7 @@ def test_a_wrong_flow_name_is_a_value_error(name: Any):
         ({"text": "x", "seq": 1.5}, ValueError, "leave it out to count on"),
         ({"text": "x", "parent": Message(payload=1)}, ValueError, "leave it out"),
     ],
-    ids=str,
+    ids=label,
 )
 @virtual_time
 async def test_a_wrong_chunk_is_refused_and_takes_no_number(arguments: dict[str, Any], kind: type, text: str):
