@@ -197,6 +197,8 @@ def plans(draw: st.DrawFn, shape: FlowShape, depth: int = 1, quiet: bool = False
     quiet = quiet or draw(YES)
     chosen = draw(_some(own, 1, 3)) + draw(_some(below, 0, 2))
     done = {name: draw(acts(len(shape.playbooks), quiet)) for name in chosen}
+    if draw(UP_TO_4) == 0:  # what is said below passes through the nodes above
+        done = {name: (Act("chunks"),) for name in below} | done
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,

@@ -134,7 +134,7 @@ ANYTHING = ("any", "message", "chunk")
 
 YES = st.booleans()
 TAKEN = st.sampled_from(("load", "any", "message"))
-ANY_KIND, FLAT_KIND = st.sampled_from((*KINDS, "subflow")), st.sampled_from(KINDS)
+ANY_KIND, FLAT_KIND = st.sampled_from((*KINDS, "subflow", "subflow")), st.sampled_from(KINDS)
 WAIT, TIME = st.sampled_from((None, None, 5.0)), st.sampled_from((None, None, None, None, 7.0))
 LANES, DECIDES = st.sampled_from((1, 1, 2)), st.sampled_from((None, "sync", "async"))
 
