@@ -186,6 +186,7 @@ def _some(names: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[li
 
 
 YES, UP_TO_4, UP_TO_7 = st.booleans(), st.integers(0, 4), st.integers(0, 7)
+ALIKE = st.sampled_from((None, "chunks", "mark"))
 BUDGET, DECISION = st.none() | st.integers(1, 7), st.none() | st.sampled_from(DECISIONS)
 
 
@@ -197,8 +198,11 @@ def plans(draw: st.DrawFn, shape: FlowShape, depth: int = 1, quiet: bool = False
     quiet = quiet or draw(YES)
     chosen = draw(_some(own, 1, 3)) + draw(_some(below, 0, 2))
     done = {name: draw(acts(len(shape.playbooks), quiet)) for name in chosen}
-    if draw(UP_TO_4) == 0:  # what is said below passes through the nodes above
-        done = {name: (Act("chunks"),) for name in below} | done
+    match draw(ALIKE):
+        case "chunks":  # what is said below passes by the nodes above
+            done = {name: (Act("chunks"),) for name in below} | done
+        case "mark":  # what branches note meets at a join
+            done = {name: (Act("mark"),) for name in own} | done
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,

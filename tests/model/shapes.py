@@ -155,9 +155,12 @@ def flow_shapes(draw: st.DrawFn, name: str = "f", depth: int = 2) -> FlowShape:
     count = draw(_between(1, 6 if depth == 2 else 3))
     kinds = [draw(ANY_KIND if depth else FLAT_KIND) for _ in range(count)]
     kinds[0] = "plain" if kinds[0] in ("join", "sink") else kinds[0]
+    diamond = count > 4 and draw(YES)  # two branches meet, and somebody looks at what both brought
+    kinds[1:5] = ["plain", "plain", "join", "plain"] if diamond else kinds[1:5]
     _open_unions(kinds)
     limited = draw(_between(0, 2 * count)) if depth == 2 else count  # one limit alone: two may block each other
     before = [draw(_predecessors(kinds, i)) for i in range(count)]
+    before[1:5] = [(0,), (0,), (1, 2), (3,)] if diamond else before[1:5]
     for i, kind in enumerate(kinds):
         if kind == "union":
             before[i + 1] = before[i + 2] = (i,)
@@ -182,12 +185,14 @@ def _open_unions(kinds: list[str]) -> None:
 
 
 def _predecessors(kinds: list[str], index: int) -> st.SearchStrategy[tuple[int, ...]]:
-    return _some_of(tuple(i for i in range(index) if kinds[i] != "sink"))
+    places = tuple(i for i in range(index) if kinds[i] != "sink")
+    return _some_of(places, min(len(places), 2 if kinds[index] == "join" else 1))
 
 
 @lru_cache
-def _some_of(places: tuple[int, ...]) -> st.SearchStrategy[tuple[int, ...]]:
-    return st.lists(st.sampled_from(places), unique=True, min_size=1, max_size=3).map(tuple) if places else st.just(())
+def _some_of(places: tuple[int, ...], least: int) -> st.SearchStrategy[tuple[int, ...]]:
+    some = st.lists(st.sampled_from(places), unique=True, min_size=least, max_size=3) if places else st.just([])
+    return some.map(tuple)
 
 
 @st.composite
