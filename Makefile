@@ -15,7 +15,7 @@ WORKERS  ?= auto
 SPREAD   := -n $(WORKERS) --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-plugins test-others test-all cov model soak bench demo dist clean
+.PHONY: help check format test test-plugins system test-others test-all cov model soak bench demo dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -51,12 +51,22 @@ format: $(DEV) ## rewrite the files in the project's format
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
 
-test: $(DEV) ## run the test suite, and each plugin's in an environment of its own
+test: $(DEV) $(if $(CI),system) ## run the test suite, and each plugin's in an environment of its own
 	@$(RUN) -m pytest $(SPREAD) $(ARGS)
 	@$(RUN) -m nox --envdir $(VENV)-alone
 
-test-plugins: $(DEV) ## only the plugins'; ONLY="alone(penguiflow-viz)" for one, ARGS for pytest
+test-plugins: $(DEV) $(if $(CI),system) ## only the plugins'; ONLY="alone(penguiflow-viz)" for one, ARGS for pytest
 	@$(RUN) -m nox --envdir $(VENV)-alone $(if $(ONLY),--session '$(ONLY)') $(if $(ARGS),-- $(ARGS))
+
+# Tests that need one of these are skipped where it is missing, with a word on it; under CI they fail instead.
+system: ## install the Debian packages of debian-packages.txt: real browsers and servers for the tests
+	@missing=; for package in $$(sed 's/#.*//' debian-packages.txt); do \
+		dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing$$missing ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
 
 test-all: test test-others ## run it on every supported Python that is installed
 
