@@ -56,6 +56,10 @@ class Plan:
     __repr__ = spelled
     _repr_pretty_ = pretty
 
+    def runs_out(self) -> bool:
+        """Whether a controller's own budget may end the flow that it stands in, with an answer that says so."""
+        return self.budget is not None and self.budget <= self.rounds
+
     def below(self) -> Plan:
         """The same for a playbook, which calls no playbook itself."""
         acts = {name: tuple(act for act in doing if act.what != "playbook") for name, doing in self.acts.items()}

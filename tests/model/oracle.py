@@ -176,7 +176,7 @@ class _Teller:
         plan = load.plan
         if node.kind == "controller" and plan.rounds:
             self.runs += plan.rounds
-            if plan.budget is not None and plan.budget <= plan.rounds:
+            if plan.runs_out():
                 self.sure = False
         made, targets, index, gives = [], shape.targets(place), 0, True
         acts = plan.acts.get(node.name, ())

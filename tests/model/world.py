@@ -64,6 +64,7 @@ class World:
         self.serials = itertools.count()
         self.numbers = itertools.count()
         self.plans: dict[str, Plan] = {}
+        self.short: set[str] = set()  # traces in which a flow may end before all has been done that was sent
         self.visits: dict[Visit, None] = {}
         self.stories: dict[str, dict[int, Story]] = {}
         self.modes: dict[str, str] = {}  # of every trace that started
@@ -194,6 +195,8 @@ class Visit:
         self.pending: Load | None = None
         self.index: int = 0
         world.plans.setdefault(self.trace, self.load.plan)
+        if self.load.plan.runs_out():
+            world.short.add(self.trace)
         known = {} if self.trace in world.finished else world.stories.setdefault(self.trace, {})
         self.story: Story = known.setdefault(id(ctx), Story(ctx))
 
