@@ -190,7 +190,7 @@ def _some(names: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[li
 
 
 YES, UP_TO_4, UP_TO_7 = st.booleans(), st.integers(0, 4), st.integers(0, 7)
-ALIKE = st.sampled_from((None, "chunks", "mark"))
+ALIKE = st.sampled_from((None, "chunks", "mark", "ask"))
 BUDGET, DECISION = st.none() | st.integers(1, 7), st.none() | st.sampled_from(DECISIONS)
 
 
@@ -207,6 +207,8 @@ def plans(draw: st.DrawFn, shape: FlowShape, depth: int = 1, quiet: bool = False
             done = {name: (Act("chunks"),) for name in below} | done
         case "mark":  # what branches note meets at a join
             done = {name: (Act("mark"),) for name in own} | done
+        case "ask":  # what a node asks for passes the limit that it holds itself
+            done = {node.name: (Act("ask"),) for node in shape.nodes if node.limit is not None} | done
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,

@@ -16,8 +16,8 @@ from tests.model.mutations import MUTATIONS, Mutation, mutated
 
 ROOT = Path(__file__).parents[2]
 KERNEL = ROOT / "penguiflow"
-EXAMPLES = 1500
-TIMEOUT_S = 300
+EXAMPLES = 3000
+TIMEOUT_S = 500
 
 PROGRAM = """
 import gc, logging, pathlib, sys
