@@ -12,7 +12,7 @@ VENV     ?= .venv
 EXAMPLES ?= 2000
 VERSIONS ?= 3.11 3.12 3.13
 WORKERS  ?= auto
-SPREAD   := -n $(WORKERS) --maxprocesses 4
+SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help check format test test-plugins system test-others test-all cov model soak bench demo dist clean

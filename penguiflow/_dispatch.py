@@ -96,11 +96,13 @@ class Dispatch:
             try:
                 impl.call(event)
                 impl.failures = 0
-            except Exception as exc:
+            except BaseException as exc:  # nobody can cancel a plain function: a CancelledError is its own
                 self.failed(impl, "on_event", exc, event.flow_name)
 
     def failed(self, impl: Impl, hook: str, exc: BaseException, flow_name: str) -> None:
         """Count a failure, say so, and call the plugin no more if it was one too many."""
+        if isinstance(exc, KeyboardInterrupt):
+            raise exc
         impl.failures += 1
         log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
         quarantined = hook != "resolve_route" and impl.failures >= self._quarantine_after
@@ -124,7 +126,9 @@ class Dispatch:
         for other in others:
             try:
                 other.call(event)
-            except Exception as nested:
+            except BaseException as nested:
+                if isinstance(nested, KeyboardInterrupt):
+                    raise
                 log.error("plugin %r raised in on_event: %r", other.plugin, nested)
 
     async def resolve_route(self, request: RoutingRequest) -> tuple[str, Any] | None:
@@ -165,11 +169,14 @@ class Dispatch:
         return None
 
     async def _decided(self, impl: Impl, request: Any) -> Any:
-        answer = impl.call(request)
-        if not inspect.isawaitable(answer):
-            return answer
-        async with asyncio.timeout(self._timeout_s) as limit:
-            answer = await answer
+        try:
+            answer = impl.call(request)
+            if not inspect.isawaitable(answer):
+                return answer
+            async with asyncio.timeout(self._timeout_s) as limit:
+                answer = await answer
+        except SystemExit as exc:  # it would end the event loop, and every trace with it
+            raise RuntimeError(f"it tried to end the process: SystemExit({exc.code!r})") from exc
         if limit.expired():  # it swallowed its cancellation, and what it says now is late all the same
             raise TimeoutError(f"it took longer than {self._timeout_s:g} s")
         return answer
@@ -189,7 +196,9 @@ class Dispatch:
         for impl in self._exporters:
             try:
                 answer: str | bytes | None = impl.call(request)
-            except Exception as exc:
+                if not isinstance(answer, str | bytes | None):
+                    raise TypeError(f"export_graph answers text, bytes or None, not {answer!r:.80}")
+            except BaseException as exc:
                 self.failed(impl, "export_graph", exc, request.graph.name)
             else:
                 impl.failures = 0

@@ -18,7 +18,17 @@ from penguiflow._discovery import PLUGINS, POLICIES, Found, installed
 from penguiflow._errors import PluginError, forget_frames
 from penguiflow._events import FlowEvent
 from penguiflow._impls import Callback, Plugin, implemented, named
-from penguiflow._loading import AVAILABLE, BLOCKED, LOADED, OptionsError, PluginRecord, is_under_way, load, recorded
+from penguiflow._loading import (
+    AVAILABLE,
+    BLOCKED,
+    LOADED,
+    OptionsError,
+    PluginRecord,
+    incompatibility,
+    is_under_way,
+    load,
+    recorded,
+)
 from penguiflow._settings import Names, Settings, key_of, read_settings
 from penguiflow._weighing import Verdict, Wishes, strangers, weighed, wishes
 
@@ -69,12 +79,16 @@ def plugged(given: Sequence[Any], on_event: Callable[[FlowEvent], None] | None =
 def _objects(given: Sequence[Any]) -> tuple[list[Plugin], list[PluginRecord]]:
     """The objects among what code gives. No flow starts without one that routes: its messages would go astray."""
     objects, records = [], []
-    for item in given:
+    for place, item in enumerate(given):
         if not isinstance(item, str):
             name = named(item)
+            if foreign := incompatibility(item):
+                raise TypeError(f"plugin {name!r} is {foreign}: install another version of it")
+            if any(item is other for other in given[:place]):
+                raise TypeError(f"plugin {name!r} is given twice: it would see each event twice")
             hooks = implemented(Plugin(name, item))
-            objects.append(Plugin(name, item, needed="resolve_route" in hooks))
             records.append(PluginRecord(name, None, LOADED, "given to create()", hooks=hooks))
+            objects.append(Plugin(name, item, needed="resolve_route" in hooks, record=records[-1]))
     return objects, records
 
 
@@ -131,7 +145,7 @@ class _Host:
                     self._left_out(verdict, record)
                 else:
                     needed = verdict.wanted != "" or "resolve_route" in record.hooks
-                    plugins.append(Plugin(found.name, instance, needed))
+                    plugins.append(Plugin(found.name, instance, needed, record))
             self.records.append(record)
         return tuple(plugins)
 

@@ -29,11 +29,13 @@ class Plugin(NamedTuple):
         name: What it is called.
         instance: The object itself.
         needed: Whether no flow starts without it.
+        record: What the flow shows of it.
     """
 
     name: str
     instance: Any
     needed: bool = False
+    record: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -154,6 +156,10 @@ def _checked(plugin: Plugin) -> _Kind:
         raise TypeError(f"plugin {plugin.name!r} can't be used: {exc}") from exc
     found = {hook: getattr(manager.hook, hook).get_hookimpls() for hook in HOOKS}
     ranks = {hook: impl.trylast - impl.tryfirst for hook, impls in found.items() for impl in impls}
+    for hook in HOOKS:
+        function = getattr(plugin.instance, hook, None)
+        if hasattr(function, _MARK) and hook not in ranks:
+            raise TypeError(f"plugin {plugin.name!r}: {hook} is {function!r:.60}: write a method, `def {hook}`")
     return _Kind(ranks, tuple(ranks))
 
 
@@ -217,7 +223,9 @@ def _is_life(function: Any) -> bool:
 def _refuse_wrong_shape(function: Any, hook: str, mark: Any, name: str) -> None:
     if mark.get("hookwrapper") or mark.get("wrapper"):
         raise TypeError(f"plugin {name!r}: {hook} can't be a wrapper: write a plain `@hookimpl def {hook}`")
-    if hook not in ASYNC_HOOKS and inspect.iscoroutinefunction(function):
+    if inspect.isgeneratorfunction(function) or (hook in ASYNC_HOOKS and inspect.isasyncgenfunction(function)):
+        raise TypeError(f"plugin {name!r}: {hook} yields, and would never run: write `return`")
+    if hook not in ASYNC_HOOKS and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         raise TypeError(f"plugin {name!r}: {hook} is not async: write `def {hook}`, without `async`")
     if list(inspect.signature(function).parameters) != [ARGUMENTS[hook]]:
         raise TypeError(f"plugin {name!r}: {hook} takes one argument: write `def {hook}(self, {ARGUMENTS[hook]})`")

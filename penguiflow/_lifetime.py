@@ -15,6 +15,7 @@ from typing import Any
 from penguiflow._errors import FlowStateError
 from penguiflow._floes import OVERFLOW
 from penguiflow._lifecycle import GRACE_S, cancel, rest
+from penguiflow._loading import PluginRecord
 from penguiflow._nested import enter_resources
 from penguiflow._observe import flow_event
 from penguiflow._plan import Plan
@@ -29,7 +30,7 @@ CLOSE_S = 1.0  # how long a stop that is cancelled may still take to close resou
 class Lifetime:
     """One run, and the task that keeps its resources open."""
 
-    def __init__(self, flow: Any, plan: Plan, run: Run) -> None:
+    def __init__(self, flow: Any, plan: Plan, run: Run, unstarted: dict[int, PluginRecord]) -> None:
         self.plan: Plan = plan
         self.run: Run = run
         self.epoch: float = time.time() - run.clock()
@@ -37,7 +38,7 @@ class Lifetime:
         self._keeper: asyncio.Task[None] | None = None
         self._hurries: list[asyncio.TimerHandle] = []
         subflows = [station for station in run.stations if station.subflow is not None]
-        self._lives = PluginLives(flow, run, plan.plugins)
+        self._lives = PluginLives(flow, run, plan.plugins, unstarted)
         if plan.resources is not None or subflows or self._lives:
             run.ready = asyncio.Event()
             self._keeper = run.loop.create_task(self._keep())

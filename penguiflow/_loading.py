@@ -17,7 +17,7 @@ from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
@@ -69,16 +69,15 @@ def load(found: Found, reason: str, options: Mapping[str, Any], where: str) -> t
     started = time.perf_counter()
     status, instance, error = LOADED, None, None
     hooks: tuple[str, ...] = ()
-    here = (get_ident(), found)
+    here = (get_ident(), found.group, found.full_name)
     _under_way.add(here)
     try:
         instance = _made(found, options, where)
-        version = getattr(instance, "api_version", API_VERSION)
-        if version == API_VERSION or str(version).split(".")[0] == API_VERSION:
-            hooks = _hooks(found, instance)
+        foreign = incompatibility(instance)
+        if foreign:
+            status, reason = INCOMPATIBLE, foreign
         else:
-            status = INCOMPATIBLE
-            reason = f"made for version {version} of the plugin interface, and this PenguiFlow has {API_VERSION}"
+            hooks = _hooks(found, instance)
     except BaseException as exc:
         if isinstance(exc, KeyboardInterrupt):
             raise
@@ -92,12 +91,20 @@ def load(found: Found, reason: str, options: Mapping[str, Any], where: str) -> t
     return record, instance if status == LOADED else None
 
 
+def incompatibility(instance: Any) -> str:
+    """What keeps a plugin that was made for another version of the plugin interface from being used."""
+    version = getattr(instance, "api_version", API_VERSION)
+    if version == API_VERSION or str(version).split(".")[0] == API_VERSION:
+        return ""
+    return f"made for version {version} of the plugin interface, and this PenguiFlow has {API_VERSION}"
+
+
 def is_under_way(found: Found) -> bool:
     """Whether this thread is loading the plugin just now, which then builds a flow itself."""
-    return bool(_under_way) and (get_ident(), found) in _under_way
+    return bool(_under_way) and (get_ident(), found.group, found.full_name) in _under_way
 
 
-_under_way: set[tuple[int, Found]] = set()
+_under_way: set[tuple[int, str, str]] = set()
 
 
 def _told(exc: BaseException) -> str:
@@ -160,6 +167,12 @@ def _read(found: Found) -> _Factory:
     if not inspect.signature(make).parameters:
         return _Factory(make, None, (), takes=False)
     model = parameter_annotation(make)
+    first = next(iter(inspect.signature(make).parameters.values()))
+    if model is UNKNOWN and first.annotation is not first.empty:
+        raise TypeError(
+            f"{found.value}: what its options are annotated with, {first.annotation!r:.60}, is not there when it runs: "
+            "import or define it in the module itself, and not under TYPE_CHECKING"
+        )
     if model in (UNKNOWN, Any):
         return _Factory(make, None, None, takes=True)
     return _Factory(make, TypeAdapter(model), _known(model), takes=True)
@@ -171,12 +184,19 @@ def _known(annotation: Any) -> tuple[str, ...] | None:
     model = models[0] if len(models) == 1 else None
     if dataclasses.is_dataclass(model):
         return tuple(field.name for field in dataclasses.fields(model) if field.init)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.model_config.get("extra") == "allow":
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or _takes_more(model):
         return None
     by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
     return tuple(
         key for name, field in model.model_fields.items() for key in dict.fromkeys(_keys(name, field, bool(by_name)))
     )
+
+
+def _takes_more(model: type[BaseModel]) -> bool:
+    """Whether a model may know what to do with names that are none of its fields, such as old ones."""
+    validators = model.__pydantic_decorators__.model_validators.values()
+    early = any(validator.info.mode in ("before", "wrap") for validator in validators)
+    return early or issubclass(model, RootModel) or model.model_config.get("extra") == "allow"
 
 
 def _keys(name: str, field: FieldInfo, by_name: bool) -> Iterator[str]:

@@ -57,7 +57,7 @@ def node_event(
         try:
             impl.call(event)
             impl.failures = 0
-        except Exception as exc:
+        except BaseException as exc:
             run.dispatch.failed(impl, "on_event", exc, run.name)
 
 

@@ -7,6 +7,7 @@ routes; one that doesn't stop in time is cancelled, and left behind if it ignore
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from typing import Any
 
@@ -14,6 +15,7 @@ from penguiflow._errors import PluginError
 from penguiflow._host import PluginSet
 from penguiflow._impls import Plugin
 from penguiflow._lifecycle import GRACE_S
+from penguiflow._loading import FAILED, PluginRecord
 from penguiflow._run import Run
 from penguiflow._settings import Settings
 
@@ -23,7 +25,7 @@ log = logging.getLogger("penguiflow")
 class PluginLives:
     """The plugins of one run that have a `start(flow)` or a `stop(flow)`; false if there are none."""
 
-    def __init__(self, flow: Any, run: Run, plugins: PluginSet) -> None:
+    def __init__(self, flow: Any, run: Run, plugins: PluginSet, unstarted: dict[int, PluginRecord]) -> None:
         self._flow: Any = flow
         self._run: Run = run
         self._settings: Settings = plugins.settings
@@ -31,6 +33,7 @@ class PluginLives:
             p for p in plugins.plugins if hasattr(p.instance, "start") or hasattr(p.instance, "stop")
         ]
         self._started: list[Plugin] = []
+        self._unstarted: dict[int, PluginRecord] = unstarted
 
     def __bool__(self) -> bool:
         return bool(self._todo)
@@ -47,6 +50,8 @@ class PluginLives:
                 self._started.append(plugin)
                 continue
             text = f"plugin {plugin.name!r} could not be started: {type(error).__name__}: {error}"
+            if plugin.record is not None:
+                self._unstarted[id(plugin.record)] = _failed(plugin.record, error)
             if plugin.needed:
                 raise PluginError([text]) from error
             log.error("%s", text, exc_info=error)
@@ -87,6 +92,12 @@ class PluginLives:
             await _given_up(task)
             return TimeoutError(f"{what}(flow) took longer than {seconds:g} s")
         return asyncio.CancelledError(f"{what}(flow) was cancelled") if task.cancelled() else task.result()
+
+
+def _failed(record: PluginRecord, error: BaseException) -> PluginRecord:
+    return dataclasses.replace(
+        record, status=FAILED, reason=f"start(flow): {type(error).__name__}: {error}", error=error
+    )
 
 
 async def _outcome(function: Any, flow: Any) -> BaseException | None:

@@ -31,7 +31,7 @@ async def route(parcel: Parcel) -> Any:
     station = parcel._station
     try:
         chosen, by = await _chosen(parcel)
-        targets, leaves = named(station, chosen, station.successors)
+        targets, leaves = _targets(station, chosen, by)
     except FlowError as error:
         if error.code == FlowErrorCode.ROUTING or error.trace_id == parcel._trace.id:
             raise
@@ -46,6 +46,17 @@ async def route(parcel: Parcel) -> Any:
         kind = "route_decided" if names else "route_dropped"
         node_event(kind, parcel, extra={"targets": names, "decided_by": by})
     return parcel._payload if parcel._raw is None else parcel.message
+
+
+def _targets(station: Station, chosen: Any, by: str) -> tuple[Any, Any]:
+    """Who stands behind the names; where nobody does, the error says whose answer that was."""
+    try:
+        return named(station, chosen, station.successors)
+    except FlowError as error:
+        if by != "router":
+            error.message += "; so answered its policy" if by == "policy" else f"; so answered the plugin {by!r}"
+            error.args = (error.message,)
+        raise
 
 
 async def _chosen(parcel: Parcel) -> tuple[Any, str]:

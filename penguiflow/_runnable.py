@@ -37,6 +37,7 @@ class Runnable:
         self._registry = ModelRegistry()
         self._life: Lifetime | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._unstarted: dict[int, PluginRecord] = {}  # by the id of the record that it stands for
         self._rookery: Channel | None = None
 
     @property
@@ -51,8 +52,10 @@ class Runnable:
 
     @property
     def plugins(self) -> tuple[PluginRecord, ...]:
-        """What became of each plugin when the flow was built: those given to `create`, then those installed."""
-        return self.plan.plugins.records
+        """What became of each plugin: those given to `create`, then those installed. One that could not be started
+        in the last run is `failed`.
+        """
+        return tuple(self._unstarted.get(id(record), record) for record in self.plan.plugins.records)
 
     @property
     def running(self) -> bool:
@@ -80,7 +83,8 @@ class Runnable:
             self._rookery.drain_to(run.rookery)
         self._rookery = run.rookery
         self._stopping = None
-        self._life = Lifetime(self, self.plan, run)
+        self._unstarted = {}
+        self._life = Lifetime(self, self.plan, run, self._unstarted)
 
     async def stop(self, drain_s: float | None = None) -> None:
         """Take no more messages, finish the accepted ones, and end. What is left in Rookery can still be fetched.

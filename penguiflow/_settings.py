@@ -29,6 +29,7 @@ VARIABLES = {
     "strict": "PENGUIFLOW_PLUGINS_STRICT",
 }
 _OURS = "PENGUIFLOW_"
+_OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)")  # Kubernetes sets these for a Service of our name
 _PREFIXES = ("PENGUIFLOW_PLUGIN", "PENGUIFLOW_POLIC", "PENGUIFLOW_CONF")
 _ALIKE = 0.85
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -167,6 +168,8 @@ def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
     """What looks like a setting and is none. Other names that begin with ours may belong to a plugin."""
     known = (*VARIABLES.values(), CONFIG)
     for name in sorted(name for name in environ if name.startswith(_OURS) and name not in known):
+        if _OF_A_SERVICE.search(name):
+            continue
         if name.startswith(_PREFIXES) or difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
             hint = meant(name, known) or f": there are {', '.join(known)}"
             yield f"the environment variable {name} is none of PenguiFlow's{hint}"

@@ -14,7 +14,7 @@ from typing import Any
 from penguiflow._attempts import Surfaced, run_node
 from penguiflow._binding import checked
 from penguiflow._control import controls, judged, judged_memory
-from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._errors import FlowError, FlowErrorCode, PluginError
 from penguiflow._exits import routes, surface
 from penguiflow._floes import deliver, let_in, push, release
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
@@ -78,7 +78,10 @@ async def _opened(trace: Trace) -> bool:
     if root.ready is not None:
         await root.ready.wait()
     if root.broken is not None:
-        text = f"the flow's resources could not be opened: {type(root.broken).__name__}: {root.broken}"
+        what = (
+            "plugins could not be started" if isinstance(root.broken, PluginError) else "resources could not be opened"
+        )
+        text = f"the flow's {what}: {type(root.broken).__name__}: {root.broken}"
         error = _of_no_node(trace, text, root.broken)
         fail(trace, error)
         deliver_error(trace, error)

@@ -67,13 +67,12 @@ def wishes(settings: Settings, code: tuple[str, ...]) -> Wishes:
 
 @functools.lru_cache(maxsize=16)
 def weighed(said: Wishes, found: tuple[Found, ...], groups: tuple[str, ...]) -> tuple[Verdict, ...]:
-    """The verdicts on the plugins of some groups, in the order in which they load and decide: those first that a
-    setting puts first, then policies in the order of their names, then by name.
+    """The verdicts on the plugins of some groups, in the order in which they load and decide: policies in the order in
+    which they are named, then the plugins that a setting puts first, then the others by name.
     """
 
-    def place(plugin: Found) -> tuple[int, int]:
-        named = said.policies.place(plugin.keys) if plugin.group == POLICIES else 0
-        return said.order.place(plugin.keys), named
+    def place(plugin: Found) -> int:
+        return (said.policies if plugin.group == POLICIES else said.order).place(plugin.keys)
 
     names = Counter((plugin.group, plugin.name) for plugin in found)
     verdicts = []

@@ -113,7 +113,7 @@ def test_each_hook_that_raises_is_named_with_its_place(found):
     assert "after 10 failures in a row" in said[0][0]
 
 
-def test_every_type_of_event_occurs_in_the_probe(ward):
+def test_every_type_of_event_occurs_in_the_probe(ward, examined):
     assert set((ward.folder / "acme_sees.seen").read_text(encoding="utf-8").split()) == set(EVENT_TYPES)
 
 
@@ -144,7 +144,7 @@ def test_an_observer_that_blocks_the_loop_is_told_with_its_time(found):
         ("blocks", "on_event(node_retry) does not come back", ".py:", "nothing runs meanwhile"),
         ("blocks-at-import", "importing it does not come back", ".py:5", "nothing runs meanwhile"),
         ("dies", "probing it ended the process (exit code 7): last words", "", "its author has to mend it"),
-        ("odd-export", "export_graph answers {'nodes': 3}", "", "its author has to mend it"),
+        ("odd-export", "export_graph answers text, bytes or None, not {'nodes': 3}", "", "its author has to mend it"),
         ("late", "resolve_route takes longer than 1 s: that message fails with ROUTING", "", "its author has to mend"),
     ],
 )

@@ -114,3 +114,11 @@ def test_a_plugin_that_is_required_and_blocked_is_something_wrong(site):
 def test_nothing_installed_is_said(tmp_path):
     done = Folder(tmp_path / "empty").command("plugins", "list")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "no plugin is installed")
+
+
+def test_in_a_strict_deployment_two_of_one_name_are_a_problem(site):
+    site.plugin("twice", BROKEN, dist="a-twice")
+    site.plugin("twice", BROKEN, dist="b-twice")
+    done = site.command("plugins", "list", "--json", PENGUIFLOW_PLUGINS_STRICT="1")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["problems"]) == 2

@@ -251,11 +251,60 @@ def test_a_chunk_is_printed_when_it_comes():
     assert (process.returncode, out, err) == (0, b'second\n"all"\n', b"")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_cancels_the_trace():
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signal to one process")
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")]
+)
+def test_ctrl_c_and_sigterm_cancel_the_trace(sent: signal.Signals, code: int, says: bytes):
     write("slow.py", SLOW)
     process = started()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"\n", b"interrupted: the trace is cancelled\n")
+    assert (process.returncode, out, err) == (code, b"\n", says + b": the trace is cancelled\n")
     assert Path("cancelled").exists()
+
+
+TALKS = """
+    from penguiflow import Context, create, node
+
+    @node
+    async def talk(x: object, ctx: Context) -> object:
+        await ctx.emit_chunk("a chunk ")
+        return x
+
+    flow = create(talk.to())
+"""
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line with `$RUN` for the command."""
+    environment = {**os.environ, "RUN": f"{sys.executable} -m penguiflow run talks:flow", "PYTHONUTF8": "0"}
+    return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, encoding="utf-8", timeout=60)
+
+
+@pytest.mark.parametrize("stream", ["", "--stream"])
+@pytest.mark.parametrize(("where", "says"), [(">&-", "closed"), (">/dev/full", "No space left")])
+def test_a_result_that_cannot_be_written_is_told_in_a_sentence(stream: str, where: str, says: str):
+    write("talks.py", TALKS)
+    done = shell(f"$RUN --input 1 {stream} {where}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("stdout can't be written: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_fault_of_the_flow():
+    write("talks.py", TALKS)
+    done = shell("{ $RUN --input 1 --stream; echo $? >code; } | true; cat code")
+    assert (done.stdout, done.stderr) in [("1\n", ""), ("0\n", "")]  # 0 if it was quicker than the reader
+
+
+def test_stdin_is_utf_8_whatever_the_terminal_speaks():
+    write("talks.py", TALKS)
+    line = r"""printf '"h\303\251"' | LC_ALL=C PYTHONCOERCECLOCALE=0 $RUN --input -"""
+    assert shell(line).stdout == '"h\\u00e9"\n'
+    done = shell(r"""printf '"\377"' | $RUN --input -""")
+    assert done.returncode == 2
+    assert done.stderr.startswith("stdin can't be read: ")
+    done = shell("$RUN --input - <&-")
+    assert (done.returncode, done.stderr) == (2, "stdin is closed, and --input - reads it\n")

@@ -386,3 +386,27 @@ def test_a_flow_lists_its_plugins_in_the_order_they_are_asked():
 def test_the_marked_method_of_a_plugin_may_be_the_callback():
     observer = Observer(lambda event: None)
     assert create(same, on_event=observer.on_event).plugins == ()
+
+
+def test_an_exporter_that_answers_with_neither_text_nor_bytes_is_passed_over(caplog: pytest.LogCaptureFixture):
+    plugins = [Exporter(lambda request: {"nodes": []}, "bad"), Exporter(lambda request: "good")]
+    assert create(same, plugins=plugins).export("json") == "good"
+    assert "export_graph answers text, bytes or None, not {'nodes': []}" in errors(caplog)[0]
+
+
+class Yields:
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> Any:
+        yield
+
+
+class YieldsAsync:
+    @hookimpl
+    async def on_event(self, event: FlowEvent) -> Any:
+        yield
+
+
+@pytest.mark.parametrize(("plugin", "says"), [(Yields(), "would never run"), (YieldsAsync(), "write `def on_event`")])
+def test_a_hook_that_yields_and_so_never_runs_is_refused(plugin: Any, says: str):
+    with pytest.raises(TypeError, match=says):
+        create(same, plugins=[plugin])

@@ -158,3 +158,28 @@ def test_a_class_of_plugins_is_not_kept():
     del Local
     gc.collect()
     assert alive() is None
+
+
+def test_a_plugin_that_builds_a_flow_and_changes_the_import_path_is_loaded_once(site: Site, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    code = """
+    import sys
+    from penguiflow import create, hookimpl, node
+
+    @node
+    async def inner(x: int) -> int:
+        return x
+
+    class Observer:
+        @hookimpl
+        def on_event(self, event):
+            pass
+
+    def plugin():
+        sys.path.append(f"/nowhere/{len(sys.path)}")
+        create(inner)
+        return Observer()
+    """
+    site.add("acme", code)
+    create(same)
+    assert len([folder for folder in sys.path if folder.startswith("/nowhere/")]) == 1

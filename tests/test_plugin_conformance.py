@@ -114,6 +114,8 @@ ONE_EACH = [
     (broken.SwallowsCancellation, "test_a_storm_of_cancellations_is_survived", "was cancelled, and went on"),
     (broken.OneFlowAtATime, "test_two_flows_at_once_do_not_meet", "on_event(flow_start) raised"),
     (broken.KeepsItsLoop, "test_a_second_event_loop_is_like_the_first", "Event loop is closed"),
+    (broken.StartsInOneFlowAtATime, "test_two_flows_at_once_do_not_meet", "another flow has it"),
+    (broken.StartsOnce, "test_a_second_event_loop_is_like_the_first", "a second time"),
     (broken.LeavesATask, "test_stop_leaves_nothing_behind", "the task <coroutine object Event.wait"),
     (broken.LeavesAThread, "test_stop_leaves_nothing_behind", "the thread 'exporter' is left"),
     (broken.LeavesATimer, "test_stop_leaves_nothing_behind", "the timer <TimerHandle"),

@@ -124,7 +124,7 @@ RAISES = """
 
 HOSTILE: dict[str, tuple[str, str]] = {
     "raises in every hook": (RAISES.replace("start(self", "begin(self"), "loaded"),
-    "cannot start": (RAISES, "loaded"),
+    "cannot start": (RAISES, "failed"),
     "blocks": (
         OBSERVER.replace("self.seen.append(event.event_type)", "__import__('time').sleep(0.05)").replace(
             "def __init__(self):", "event_types = ['trace_finish', 'node_retry']\n        def __init__(self):"
@@ -384,3 +384,33 @@ async def test_a_flow_inside_a_flow_uses_its_parents_plugins_and_not_its_own(sit
     assert unseen.events == []
     watching = [made.seen.count("route_decided") for made in sys.modules["watch"].MADE if made.seen]
     assert watching == [2]
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, SystemExit, type("Panic", (BaseException,), {})])
+@in_time
+async def test_an_observer_that_raises_beside_exception_harms_nobody(raised: type[BaseException]):
+    class Observer:
+        @hookimpl
+        def on_event(self, event: Any) -> None:
+            raise raised
+
+    recorder = Recorder()
+    async with create(same, plugins=[Observer()], on_event=recorder) as flow:
+        assert await flow.ask(1) == 1
+    assert recorder.of("trace_finish")[0].outcome == "completed"
+
+
+@in_time
+async def test_a_policy_that_exits_fails_its_message_and_only_that():
+    async with routed(Policy("exits", lambda request: sys.exit(3) if request.message.payload else "a")) as flow:
+        with pytest.raises(FlowError) as caught:
+            await flow.ask(1)
+        assert caught.value.code == FlowErrorCode.ROUTING
+        assert await flow.ask(0) == "a"
+
+
+@in_time
+async def test_an_answer_that_names_nobody_is_told_with_the_plugin_that_gave_it():
+    async with routed(Policy("canary", "answer_v3")) as flow:
+        with pytest.raises(FlowError, match="so answered the plugin 'canary'"):
+            await flow.ask(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from typing import Any
 
@@ -165,3 +166,28 @@ def test_an_exporter_that_raises_ten_times_in_a_row_is_no_longer_asked(answers: 
     assert quarantined == (
         ["plugin 'Exporter' raised in export_graph 10 times in a row: it is no longer asked"] if asked == 10 else []
     )
+
+
+class Watch:
+    @hookimpl
+    def on_event(self, event: Any) -> None: ...
+
+
+def test_an_object_made_for_another_version_is_refused():
+    watch = Watch()
+    watch.api_version = "3.1"  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="plugin 'Watch' is made for version 3.1 of the plugin interface"):
+        create(same, plugins=[watch])
+
+
+def test_the_same_object_twice_is_refused():
+    watch = Watch()
+    with pytest.raises(TypeError, match="plugin 'Watch' is given twice: it would see each event twice"):
+        create(same, plugins=[watch, Watch(), watch])
+
+
+def test_a_mark_on_what_is_no_function_is_refused():
+    watch = Proxy(None)
+    watch.on_event = hookimpl(functools.partial(lambda event: None))
+    with pytest.raises(TypeError, match=r"on_event is functools.partial\(.*: write a method, `def on_event`"):
+        create(same, plugins=[watch])

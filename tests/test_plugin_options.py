@@ -125,3 +125,46 @@ def test_a_dataclass_may_be_the_model(site: Site):
     path = site.configure("[plugins.options.acme]\nevry = 3")
     record = only_record()
     assert record.reason.startswith(f"{path}: plugins.options.acme.evry: this plugin has no option 'evry'")
+
+
+ROOT = """
+    from pydantic import RootModel, BaseModel, model_validator
+    from penguiflow import hookimpl
+
+    class Table(RootModel[dict[str, int]]):
+        pass
+
+    class Renamed(BaseModel):
+        new: int = 0
+
+        @model_validator(mode="before")
+        @classmethod
+        def old(cls, data):
+            return {"new": data["old"]} if "old" in data else data
+
+    MADE = []
+
+    class Observer:
+        @hookimpl
+        def on_event(self, event):
+            pass
+
+    def plugin(options: ANNOTATION):
+        MADE.append(options)
+        return Observer()
+"""
+
+
+@pytest.mark.parametrize(("annotation", "shown"), [("Table", "root={'old': 3}"), ("Renamed", "new=3")])
+def test_a_model_that_takes_other_names_than_its_fields_has_the_word(site: Site, annotation: str, shown: str):
+    site.add("acme", ROOT.replace("ANNOTATION", annotation))
+    site.configure("[plugins.options.acme]\nold = 3")
+    assert only_record().reason == "loads by itself"
+    assert str(sys.modules["acme"].MADE[0]) == shown
+
+
+def test_options_that_nobody_can_validate_are_refused(site: Site):
+    site.add("acme", ROOT.replace("ANNOTATION", "'Elsewhere'"))
+    record = only_record()
+    assert record.status == "failed"
+    assert "not under TYPE_CHECKING" in record.reason

@@ -119,7 +119,7 @@ def test_order_says_who_comes_first(site: Site, monkeypatch):
     monkeypatch.setenv("PENGUIFLOW_POLICIES", "z,x,y")
     assert loaded() == ["z", "x", "y", "a", "b", "c", "d"]
     site.configure('[plugins]\norder = ["d", "y", "b"]')
-    assert loaded() == ["y", "z", "x", "d", "b", "a", "c"]
+    assert loaded() == ["z", "x", "y", "d", "b", "a", "c"], "the environment has said in which order policies decide"
 
 
 # --- required, strict -----------------------------------------------------------------------------
@@ -256,7 +256,16 @@ def test_a_mistyped_variable_is_refused(site: Site, monkeypatch, variable: str, 
     assert problems() == [f"the environment variable {variable} is none of PenguiFlow's{hint}"]
 
 
-@pytest.mark.parametrize("variable", ["PENGUIFLOW_OTEL_ENDPOINT", "PENGUIFLOW_HOME", "PENGUIN_PLUGINS_BLOCK"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PENGUIFLOW_OTEL_ENDPOINT",
+        "PENGUIFLOW_HOME",
+        "PENGUIN_PLUGINS_BLOCK",
+        "PENGUIFLOW_POLICIES_SERVICE_HOST",  # as Kubernetes sets them for a Service named penguiflow-policies
+        "PENGUIFLOW_POLICIES_PORT_80_TCP",
+    ],
+)
 def test_variables_that_are_no_settings_of_ours_are_left_alone(site: Site, monkeypatch, variable: str):
     monkeypatch.setenv(variable, "x")
     assert create(same).plugins == ()

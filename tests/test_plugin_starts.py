@@ -57,6 +57,8 @@ async def test_one_that_cannot_be_started_is_left_out_of_this_run(caplog, way: A
     assert bad == ["bad starts"]  # it sees nothing, and isn't stopped
     assert good[-1] == "good has stopped"
     assert errors(caplog) == [f"plugin 'bad' could not be started: {said}"]
+    assert [(record.name, record.status) for record in flow.plugins] == [("bad", "failed"), ("good", "loaded")]
+    assert flow.plugins[0].reason == f"start(flow): {said}"
     (event,) = recorder.of("plugin_error")
     assert dict(event.extra) == {"plugin": "bad", "hook": "start", "quarantined": True}
     assert f"{type(event.error).__name__}: {event.error}" == said
@@ -134,6 +136,7 @@ async def test_who_asks_a_flow_whose_plugin_cannot_start_is_told():
     with pytest.raises((FlowError, PluginError)) as caught:
         await flow.ask(1)
     assert "plugin 'policy' could not be started" in str(caught.value)
+    assert "resources" not in str(caught.value)
     with pytest.raises(PluginError):
         await flow.stop()
 
@@ -201,3 +204,15 @@ async def test_a_flow_may_be_stopped_while_its_plugins_start():
     assert diary == ["a starts", "a has started", "b starts", "a stops", "a has stopped"]
     assert clock() < 1001
     assert asyncio.all_tasks() == before
+
+
+@in_time
+async def test_the_next_run_begins_with_a_clean_record():
+    life = Life([], "moody", raises)
+    flow = create(same, plugins=[life])
+    async with flow:
+        pass
+    assert flow.plugins[0].status == "failed"
+    life.starts = None
+    async with flow:
+        assert flow.plugins[0].status == "loaded"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,7 @@ from penguiflow.cli.drawing import delivered, drawn, options_of
 from penguiflow.cli.explain import explained
 from penguiflow.cli.listing import listed, settings_text
 from penguiflow.cli.running import given_input, ran, told_result
-from penguiflow.cli.speech import INTERRUPTED, WRONG, Complaint, aside, document, say, show
+from penguiflow.cli.speech import INTERRUPTED, TERMINATED, WRONG, Complaint, OutputError, aside, document, say, show
 
 app: typer.Typer = typer.Typer(
     name="penguiflow",
@@ -51,12 +50,14 @@ def _speaking(as_json: bool) -> Iterator[None]:
     try:
         yield
     except Complaint as complaint:
-        if as_json and complaint.code in (WRONG, INTERRUPTED):
+        if as_json and complaint.code in (WRONG, INTERRUPTED, TERMINATED):
             show(document(complaint.document))
         say(complaint.text)
         raise typer.Exit(complaint.code) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputError as error:  # nobody reads, or nothing can be written: stdout must not be flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error.__cause__, BrokenPipeError):
+            say(str(error))
         raise typer.Exit(WRONG) from None
     except KeyboardInterrupt:
         say("interrupted")

@@ -88,6 +88,8 @@ def copied(source: Path, name: str, into: Path) -> Copy:
 def _refuse_bad(name: str) -> None:
     if name.startswith(_PREFIX):
         raise Complaint(f"leave the prefix away: penguiflow plugins new {name.removeprefix(_PREFIX)}", USAGE)
+    if name == "options":
+        raise Complaint("the template has a class Options for its options already: choose another name", USAGE)
     if not _NAME.fullmatch(name):
         hint = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
         said = f": did you mean {hint!r}?" if _NAME.fullmatch(hint) else ""

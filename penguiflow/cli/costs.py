@@ -50,7 +50,7 @@ def cost(impl: Impl, hook: str, flow: PenguiFlow) -> Cost:
         return Cost(asyncio.run(_median(impl.call, given, limit_s)))
     except TimeoutError:
         return Cost(error=f"took longer than {limit_s:g} s")
-    except Exception as exc:
+    except (Exception, SystemExit, asyncio.CancelledError) as exc:
         return Cost(error=located(exc))
 
 

@@ -100,11 +100,6 @@ def slow(name: str, hook: str, milliseconds: float, kind: str) -> Finding:
     return Finding(what, None, f"it should hand its work to a thread or a task: {_MENDED}; {block(name)}")
 
 
-def odd_answer(name: str, hook: str, answer: object, takes: str) -> Finding:
-    """A hook answers with something that nobody can use."""
-    return Finding(f"{hook} answers {answer!r:.80}, and not {takes}", None, f"{_MENDED}; {block(name)}")
-
-
 def stuck(name: str, doing: str, seconds: float, where: str | None) -> Finding:
     """A plugin doesn't come back, and the whole process waits."""
     what = f"{doing} does not come back: after {seconds:g} s the process still hangs in it"

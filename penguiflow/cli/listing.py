@@ -13,7 +13,7 @@ from typing import Any
 
 from penguiflow import PluginError
 from penguiflow._discovery import GROUPS, Found, installed
-from penguiflow._loading import LOADED
+from penguiflow._loading import FAILED, LOADED
 from penguiflow._settings import CONFIG, VARIABLES, Names, Settings, read_settings
 from penguiflow._weighing import Verdict, strangers, weighed, wishes
 from penguiflow.cli.speech import table
@@ -91,19 +91,21 @@ def listed() -> Listing:
         tuple(in_force(settings)),
         tuple(_entry(v.found, v.record.status, v.record.reason) for v in verdicts),
         tuple(
-            [text for text, wanted in names if wanted or settings.strict] + [_missing(v) for v in verdicts if _stops(v)]
+            [text for text, wanted in names if wanted or settings.strict]
+            + [_missing(v) for v in verdicts if _stops(v, settings.strict)]
         ),
         tuple(text for text, wanted in names if not (wanted or settings.strict)),
     )
 
 
-def _stops(verdict: Verdict) -> bool:
-    return verdict.stops and verdict.record.status != LOADED
+def _stops(verdict: Verdict, strict: bool) -> bool:
+    status = verdict.record.status
+    return (verdict.stops and status != LOADED) or (strict and status == FAILED)
 
 
 def _missing(verdict: Verdict) -> str:
-    record = verdict.record
-    return f"plugin {record.name!r} ({record.distribution}) is {record.status}: {record.reason}; {verdict.wanted}"
+    record, why = verdict.record, verdict.wanted or "the deployment is strict"
+    return f"plugin {record.name!r} ({record.distribution}) is {record.status}: {record.reason}; {why}"
 
 
 def _entry(plugin: Found, status: str, reason: str) -> Entry:

@@ -122,7 +122,6 @@ class Probe:
         if plugin is None or not self._job.probing:
             return
         self.report.add("stage", "probing it")
-        _alone(self._settings, Path(f"{self._job.report}.toml"))
         watch = Stopwatch(self._watchdog, self._settings.decision_timeout_s)
         limit = limit_s(self._settings) - SLACK_S
         with self._watchdog.stage("a flow with it", limit):
@@ -146,6 +145,7 @@ class Probe:
         """Several runs, each with a plugin of its own, as several flows have."""
         started = time.monotonic()
         for _ in range(ROUNDS):
+            _alone(self._settings, Path(f"{self._job.report}.toml"))  # each time: the last factory may have changed it
             self._round(plugin, watch)
             if time.monotonic() - started > ROUNDS_S:
                 return
@@ -187,10 +187,6 @@ class Probe:
             if milliseconds > SLOW_MS:
                 for_what = f"for each {kind}" if kind else "a call"
                 self.report.finding(findings.slow(self.name, hook, milliseconds, for_what))
-        for answer in watch.answers.get("export_graph", ()):
-            if not isinstance(answer, str | bytes | None):
-                odd = findings.odd_answer(self.name, "export_graph", answer, "text, bytes or None")
-                self._once("export_graph", "", odd)
         self.report.add("times_ms", watch.typical())
 
 

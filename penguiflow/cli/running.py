@@ -1,21 +1,35 @@
 """`penguiflow run`: one message through a flow.
 
 Rules: the result is JSON on stdout; with `--stream`, the chunks' texts come before it, each at once. A trace that does
-not complete is told in a sentence, without a traceback. Ctrl-C cancels the trace and closes the flow.
+not complete is told in a sentence, without a traceback. Ctrl-C and
+SIGTERM cancel the trace and close the flow, plugins included.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from penguiflow import FlowError, PenguiFlow, StreamChunk
-from penguiflow.cli.speech import INTERRUPTED, USAGE, WRONG, Complaint, document, jsonable, located, place, show
+from penguiflow.cli.speech import (
+    INTERRUPTED,
+    TERMINATED,
+    USAGE,
+    WRONG,
+    Complaint,
+    document,
+    jsonable,
+    located,
+    place,
+    show,
+)
 
 
 @dataclass(slots=True)
@@ -35,7 +49,13 @@ def given_input(text: str) -> Any:
     """
     source = "--input"
     if text == "-":
-        source, text = "stdin", sys.stdin.read()
+        source = "stdin"
+        if sys.stdin is None:
+            raise Complaint("stdin is closed, and --input - reads it", USAGE)
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")  # JSON is UTF-8, whatever the terminal speaks
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Complaint(f"stdin can't be read: {exc}", USAGE) from None
     elif text.startswith("@"):
         source = text[1:]
         try:
@@ -62,6 +82,8 @@ def ran(flow: PenguiFlow, message: Any, timeout_s: float | None, stream: bool, q
         asyncio.run(_followed(flow, message, timeout_s, stream, quiet, given))
     except KeyboardInterrupt:
         raise Complaint("interrupted: the trace is cancelled", INTERRUPTED, _ended(given, "interrupted")) from None
+    except asyncio.CancelledError:
+        raise Complaint("terminated: the trace is cancelled", TERMINATED, _ended(given, "terminated")) from None
     except FlowError as error:
         raise Complaint(_sentence(error), WRONG, {"trace_id": given.trace_id, "error": error.to_payload()}) from None
     except Exception as exc:
@@ -76,6 +98,10 @@ def _ended(given: Given, message: str) -> dict[str, Any]:
 async def _followed(
     flow: PenguiFlow, message: Any, timeout_s: float | None, stream: bool, quiet: bool, given: Given
 ) -> None:
+    main = asyncio.current_task()
+    if main is not None and hasattr(signal, "SIGTERM"):
+        with contextlib.suppress(NotImplementedError):  # where a loop knows no signals, it ends the process
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     async with flow:
         handle = flow.start(message, timeout_s)
         given.trace_id = handle.trace_id

@@ -23,7 +23,7 @@ _OURS = str(Path(__file__).parents[1]) + os.sep
 _LIBRARY = str(Path(traceback.__file__).parent)
 _THEIRS = str(Path(pydantic.__file__).parent) + os.sep
 
-WRONG, USAGE, INTERRUPTED = 1, 2, 130
+WRONG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 class Complaint(Exception):
@@ -42,14 +42,22 @@ class Complaint(Exception):
         self.document: Any = {"error": {"message": text}} if document is None else document
 
 
+class OutputError(BaseException):
+    """What was asked for can't be written to stdout. It passes by whoever asks what is wrong with a flow."""
+
+
 def say(text: str) -> None:
     """A sentence for a person: on stderr."""
-    _write(sys.stderr, f"{text}\n")
+    with contextlib.suppress(OSError, AttributeError):
+        _write(sys.stderr, f"{text}\n")
 
 
 def show(text: str, end: str = "\n") -> None:
     """What was asked for: on stdout, at once."""
-    _write(sys.stdout, f"{text}{end}")
+    try:
+        _write(sys.stdout, f"{text}{end}")
+    except (OSError, AttributeError) as exc:  # Python has no sys.stdout where the descriptor is closed
+        raise OutputError(f"stdout can't be written: {exc if isinstance(exc, OSError) else 'it is closed'}") from exc
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -72,7 +80,7 @@ def jsonable(value: Any) -> Any:
 
 def document(value: Any, indent: int | None = 2) -> str:
     """JSON text of what `jsonable` gave; in ASCII where stdout knows no more."""
-    plain = (sys.stdout.encoding or "utf-8").lower().replace("-", "") not in ("utf8", "utf16", "utf32")
+    plain = ((sys.stdout and sys.stdout.encoding) or "utf-8").lower().replace("-", "") not in ("utf8", "utf16", "utf32")
     return json.dumps(value, indent=indent, ensure_ascii=plain)
 
 

@@ -73,7 +73,6 @@ class Stopwatch:
     def __init__(self, watchdog: Watchdog, limit_s: float) -> None:
         self.times: dict[tuple[str, str], list[float]] = {}
         self.waits: dict[str, float] = {}
-        self.answers: dict[str, list[Any]] = {}
         self._spent: float = 0.0
         self._watchdog: Watchdog = watchdog
         self._limit_s: float = limit_s
@@ -100,7 +99,6 @@ class Stopwatch:
                 self.times.setdefault((hook, kind), []).append(took)
             if inspect.isawaitable(answer):
                 return self._awaited(hook, answer)
-            self.answers.setdefault(hook, []).append(answer)
             return answer
 
         return timed
@@ -108,9 +106,7 @@ class Stopwatch:
     async def _awaited(self, hook: str, answer: Any) -> Any:
         started = time.perf_counter()
         try:
-            found = await answer
-            self.answers.setdefault(hook, []).append(found)
-            return found
+            return await answer
         finally:
             self.waits[hook] = max(self.waits.get(hook, 0.0), time.perf_counter() - started)
 

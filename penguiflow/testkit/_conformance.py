@@ -171,7 +171,7 @@ class PluginConformance(Workbench):
                 await asyncio.gather(self._scene(first), self._scene(second))
 
             self._run(both)
-            complaints += first.of(hook) + second.of(hook)
+            complaints += first.of(hook, "start", "stop") + second.of(hook, "start", "stop")
         refuse(
             complaints,
             "a process has many flows: keep what belongs to one in the instance, and nothing in the module or class",
@@ -195,7 +195,7 @@ class PluginConformance(Workbench):
         self._run(both)
         self._run(both)
         refuse(
-            [c for witness in witnesses for c in witness.of("on_event")],
+            [c for witness in witnesses for c in witness.of("on_event", "start", "stop")],
             "a flow may run again in another loop, as in tests: make what belongs to a loop (tasks, locks, queues, "
             "sessions) in start(flow), and forget it in stop(flow)",
         )

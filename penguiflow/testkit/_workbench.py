@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from penguiflow import HOOKS, FlowError, PluginError, create
 from penguiflow.testkit import _flows as flows
 from penguiflow.testkit._deployment import deployment, found, made
-from penguiflow.testkit._witness import Complaint, Witness
+from penguiflow.testkit._witness import LIVES, Complaint, Witness
 
 ResultT = TypeVar("ResultT")
 
@@ -69,7 +69,7 @@ class Workbench:
                 self._run(lambda twin=twin: self._scene(twin))  # type: ignore[misc]
             except FlowError as exc:
                 raise unittest.SkipTest(f"a simpler check fails: {exc.message}") from exc
-            if wrong := twin.of(*HOOKS):
+            if wrong := twin.of(*HOOKS, *LIVES):
                 raise unittest.SkipTest(f"a simpler check fails: {wrong[0]}") from wrong[0].error
         return self._witness(*hooks)
 

@@ -201,3 +201,30 @@ class ExportsAnything:
     @hookimpl
     def export_graph(self, request: ExportRequest) -> str:
         return "graph"
+
+
+class StartsInOneFlowAtATime:
+    taken: ClassVar[list[str]] = []
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None: ...
+
+    async def start(self, flow: Any) -> None:
+        if self.taken:
+            raise RuntimeError("another flow has it")
+        self.taken.append(flow.name)
+
+    async def stop(self, flow: Any) -> None:
+        self.taken.clear()
+
+
+class StartsOnce:
+    used = False
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None: ...
+
+    async def start(self, flow: Any) -> None:
+        if self.used:
+            raise RuntimeError("a second time")
+        self.used = True
