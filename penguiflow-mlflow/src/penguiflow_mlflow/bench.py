@@ -1,0 +1,192 @@
+"""Measures what the plugin costs the event loop: `python -m penguiflow_mlflow.bench`.
+
+A real flow sends events at a steady rate, bare and with the plugin in turn, while a timer of a millisecond notes how
+late it comes: while MLflow opens its store, while metrics are written, and while the flow stops. The store is a new
+SQLite file unless `--uri` names another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from penguiflow import FlowEvent, PenguiFlow, create, node
+from penguiflow_mlflow import MlflowMetrics, Options, Report, plugin
+from penguiflow_mlflow._plugin import EVENTS
+
+TICK_S = 0.005
+EVENTS_PER_ASK = 7  # three nodes that start and end, and the end of the trace
+
+
+@node
+async def first(number: int) -> int:
+    return number + 1
+
+
+@node
+async def second(number: int) -> int:
+    return number * 2
+
+
+@node
+async def third(number: int) -> int:
+    return number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late a timer came, in milliseconds."""
+
+    samples: int
+    median_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One measurement.
+
+    Attributes:
+        events_per_s: The rate that was reached.
+        bare: The loop's lag without the plugin.
+        with_plugin: The loop's lag with it, over its whole life.
+        opened_s: After how many seconds the store was open.
+        waited: The most events that waited at once.
+        report: What became of the events.
+    """
+
+    events_per_s: float
+    bare: Lag
+    with_plugin: Lag
+    opened_s: float
+    waited: int
+    report: Report
+
+
+def microseconds(uri: str, rounds: int = 20) -> float:
+    """What `on_event` takes for an event, in the middle of all rounds; every type of event in its usual share."""
+    return asyncio.run(_microseconds(uri, rounds))
+
+
+async def _microseconds(uri: str, rounds: int) -> float:
+    made, seen = plugin(Options(tracking_uri=uri, experiment="bench")), list[FlowEvent]()
+
+    def note(event: FlowEvent) -> None:
+        if event.event_type in EVENTS:
+            seen.append(event)
+
+    async with create(first.to(second), second.to(third), name="bench", on_event=note) as flow:
+        for number in range(100):
+            await flow.ask(number)
+    took = []
+    flow = create(first, name="bench", plugins=[made])
+    async with flow:
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for event in seen:
+                made.on_event(event)
+            took.append((time.perf_counter() - started) * 1e6 / len(seen))
+            await asyncio.sleep(0.01)
+    return statistics.median(took)
+
+
+def measured(uri: str, rate: float = 20_000, seconds: float = 10) -> Figures:
+    """Send events at a rate, for so many seconds: first bare, then with the plugin."""
+    return asyncio.run(_measured(uri, rate, seconds))
+
+
+async def _measured(uri: str, rate: float, seconds: float) -> Figures:
+    async with _lag() as bare:
+        async with create(first.to(second), second.to(third), name="bench") as flow:
+            await _asked(flow, rate, seconds)
+    made = plugin(Options(tracking_uri=uri, experiment="bench"))
+    async with _lag() as lag:
+        async with create(first.to(second), second.to(third), name="bench", plugins=[made]) as flow:
+            watch = asyncio.create_task(_watched(made))
+            reached = await _asked(flow, rate, seconds)
+            watch.cancel()
+            opened_s, waited = await watch
+    return Figures(reached, _summary(bare), _summary(lag), opened_s, waited, made.report)
+
+
+@asynccontextmanager
+async def _lag() -> AsyncIterator[list[float]]:
+    lags: list[float] = []
+
+    async def probe() -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + 0.001
+            await asyncio.sleep(0.001)
+            lags.append((clock() - due) * 1e3)
+
+    task = asyncio.create_task(probe())
+    try:
+        yield lags
+    finally:
+        task.cancel()
+
+
+async def _asked(flow: PenguiFlow, rate: float, seconds: float) -> float:
+    """Ask at a steady rate; the events per second that came of it."""
+    started, asked = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < seconds:
+        due = int(passed * rate / EVENTS_PER_ASK)
+        for number in range(asked, due):
+            await flow.ask(number)
+        asked = due
+        await asyncio.sleep(TICK_S)
+    return asked * EVENTS_PER_ASK / (time.perf_counter() - started)
+
+
+async def _watched(made: MlflowMetrics) -> tuple[float, int]:
+    """When the store was open, and how many events waited at most, until cancelled."""
+    started, opened_s, waited = time.perf_counter(), 0.0, 0
+    try:
+        while True:
+            waited = max(waited, made.waiting)
+            if not opened_s and made.report.run_id:
+                opened_s = time.perf_counter() - started
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        return opened_s, waited
+
+
+def _summary(lags: Iterable[float]) -> Lag:
+    ordered = sorted(lags)
+    return Lag(len(ordered), statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description="What penguiflow-mlflow costs the event loop.")
+    parser.add_argument("--uri", help="the tracking store (a new SQLite file)")
+    parser.add_argument("--rate", type=float, default=20_000, help="events a second (20000)")
+    parser.add_argument("--seconds", type=float, default=10, help="how long (10)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        uri = given.uri or f"sqlite:///{Path(folder, 'mlflow.db')}"
+        threads = threading.active_count()
+        print(f"on_event, microseconds an event          {microseconds(uri):8.2f}   (5 at most)")
+        found = measured(uri, given.rate, given.seconds)
+        print(f"events a second, asked for and reached   {given.rate:8.0f} {found.events_per_s:8.0f}")
+        print("loop lag in milliseconds                   median      p99    worst   (15 at most)")
+        for name, lag in (("bare", found.bare), ("with the plugin", found.with_plugin)):
+            print(f"  {name:<37} {lag.median_ms:10.2f} {lag.p99_ms:8.2f} {lag.worst_ms:8.2f}")
+        print(f"store open after, seconds                {found.opened_s:8.1f}")
+        print(f"most events that waited                  {found.waited:8d}")
+        print(f"threads left after stop                  {threading.active_count() - threads:8d}")
+        print(found.report)
+
+
+if __name__ == "__main__":
+    main()

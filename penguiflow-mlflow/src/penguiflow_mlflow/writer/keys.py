@@ -1,0 +1,29 @@
+"""Names that MLflow takes.
+
+Rules: a name that is safe stays as it is. One that had to be changed ends with digits of its own, so that two names
+never become one; the same name always becomes the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+LONGEST = 250
+_FOREIGN = re.compile(r"[^\w.\- /]")
+
+
+def safe(name: str, longest: int = LONGEST) -> str:
+    """The key for a name: letters, digits, `_`, `-`, `.`, spaces and single slashes, at most `longest` long."""
+    parts = [_part(part) for part in _FOREIGN.sub("_", name).split("/")]
+    clean = "/".join(parts)
+    if clean == name and len(name) <= longest:
+        return name
+    digits = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return posixpath.normpath(f"{clean[: longest - 9]}-{digits}")
+
+
+def _part(part: str) -> str:
+    """A part of a path that is neither empty nor points elsewhere."""
+    return "_" if part.strip(". ") == "" else part

@@ -1,0 +1,237 @@
+"""MLflow's store, by MLflow's own client.
+
+Rules: a call that fails is tried again a few times, unless trying again can't help, and then given up and counted. The
+first failure and the first success after it are said, not each. When the deadline has passed nothing is tried twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from penguiflow_mlflow.writer.book import Row
+from penguiflow_mlflow.writer.deadline import Deadline
+from penguiflow_mlflow.writer.keys import safe
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+BATCH = 1_000  # what MLflow takes at once
+LONGEST_PAUSE_S = 30.0
+LONGEST_VALUE = 5_000
+MOST_SAID = 20
+
+# What MLflow answers to a call that will never be right.
+_FINAL = {
+    "BAD_REQUEST",
+    "CUSTOMER_UNAUTHORIZED",
+    "ENDPOINT_NOT_FOUND",
+    "FEATURE_DISABLED",
+    "INVALID_PARAMETER_VALUE",
+    "PERMISSION_DENIED",
+    "RESOURCE_DOES_NOT_EXIST",
+    "UNAUTHENTICATED",
+}
+ResultT = TypeVar("ResultT")
+
+
+class Late(Exception):
+    """The time for writing is over."""
+
+
+class Store:
+    """One tracking store.
+
+    Args:
+        uri: Where it is.
+        deadline: When all must be over.
+        retries: How often a call is repeated.
+        backoff_s: Seconds before the first repetition; each further wait is twice as long.
+        say: Takes a level of logging and a sentence.
+
+    Attributes:
+        experiment_id: The experiment, once the store is open.
+        written: Metric values that the store has taken.
+        dropped: Those that it hasn't.
+        problem: The last failure.
+    """
+
+    def __init__(
+        self, uri: str, deadline: Deadline, retries: int, backoff_s: float, say: Callable[[int, str], None]
+    ) -> None:
+        self._uri = uri
+        self._deadline = deadline
+        self._retries = retries
+        self._backoff_s = backoff_s
+        self._say = say
+        self._down = False
+        self._pause = 0.0  # before the next call, while it is down
+        self._said: set[str] = set()
+        self._client: MlflowClient
+        self.experiment_id: str = ""
+        self.written: int = 0
+        self.dropped: int = 0
+        self.problem: str | None = None
+
+    def open(self, experiment: str | None, otherwise: str) -> None:
+        """Import MLflow and find, or make, the experiment. The store may take as long as it likes to come up.
+
+        Raises:
+            Exception: it never will: an address that means nothing, no permission, a missing driver.
+            Late: the deadline passed.
+        """
+        self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise))
+
+    def _patiently(self, call: Callable[[], ResultT]) -> ResultT:
+        pause = max(self._backoff_s, 0.1)
+        while True:
+            try:
+                result = call()
+            except Exception as exc:
+                if not _passing(exc):
+                    raise
+                self._fails(exc, f"the store at {self._uri} can't be opened, and is tried again")
+            else:
+                self._up()
+                return result
+            self._deadline.pause(pause)
+            pause = min(LONGEST_PAUSE_S, pause * 2)
+            self._in_time()
+
+    def _opened(self, experiment: str | None, otherwise: str) -> tuple[MlflowClient, str]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=self._uri)
+        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
+        if name is None and (number := os.environ.get("MLFLOW_EXPERIMENT_ID")):
+            return client, str(client.get_experiment(number).experiment_id)
+        name = name or otherwise
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return client, str(client.create_experiment(name))
+            except Exception:
+                found = client.get_experiment_by_name(name)  # somebody else may have made it meanwhile
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise ValueError(f"the experiment {name!r} is deleted: restore it, or set another name")
+        return client, str(found.experiment_id)
+
+    def main_run(self, name: str, tags: Mapping[str, str]) -> str:
+        """Make the run of this start of the flow; its id. Waits for the store, and raises, as `open` does."""
+        return self._patiently(lambda: self._begun(name, tags, time.time()))
+
+    def run(self, name: str, tags: Mapping[str, str], ts: float) -> str | None:
+        """Make a run that began at `ts` (epoch seconds); its id, if it could be made."""
+        try:
+            self._in_time()
+            return self._tried(lambda: self._begun(name, tags, ts))
+        except Exception as exc:
+            self._fails(exc, f"a run couldn't be made at {self._uri}")
+            return None
+
+    def _begun(self, name: str, tags: Mapping[str, str], ts: float) -> str:
+        short = {safe(key): str(value)[:LONGEST_VALUE] for key, value in tags.items()}
+        made = self._client.create_run(self.experiment_id, int(ts * 1e3), short, run_name=name)
+        return str(made.info.run_id)
+
+    def params(self, run: str, params: Mapping[str, str]) -> None:
+        """Set what stays the same in a run."""
+        from mlflow.entities import Param
+
+        given = [Param(safe(key), str(value)[:LONGEST_VALUE]) for key, value in params.items()]
+        try:
+            self._tried(lambda: self._client.log_batch(run, params=given))
+        except Exception as exc:
+            self._fails(exc, f"the params of the run {run} couldn't be set")
+
+    def rows(self, run: str, rows: Sequence[Row]) -> None:
+        """Write values. What can't be written is counted."""
+        from mlflow.entities import Metric
+
+        for start in range(0, len(rows), BATCH):
+            batch = [Metric(row.key, row.value, row.ts, row.step) for row in rows[start : start + BATCH]]
+            try:
+                self._in_time()
+                self._tried(lambda batch=batch: self._client.log_batch(run, metrics=batch))  # type: ignore[misc]
+                self.written += len(batch)
+            except Exception as exc:
+                self.dropped += len(batch)
+                self._fails(exc, f"the store at {self._uri} doesn't take metrics: they are dropped")
+
+    def file(self, run: str, name: str, content: str | bytes) -> bool:
+        """Keep a file with the run; whether that went well."""
+        try:
+            self._in_time()
+            with tempfile.TemporaryDirectory(prefix="penguiflow-mlflow-") as folder:
+                path = Path(folder, name)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+                self._tried(lambda: self._client.log_artifact(run, str(path)))
+        except Exception as exc:
+            self._fails(exc, f"the artifact {name} couldn't be kept")
+            return False
+        return True
+
+    def end(self, run: str, status: str, tags: Mapping[str, str], ts: float | None = None) -> bool:
+        """End a run at `ts` (epoch seconds; now, by default); whether that went well."""
+        from mlflow.entities import RunTag
+
+        last = [RunTag(key, str(value)[:LONGEST_VALUE]) for key, value in tags.items()]
+        ended = None if ts is None else int(ts * 1e3)
+        try:
+            self._tried(lambda: self._client.log_batch(run, tags=last))
+            self._tried(lambda: self._client.set_terminated(run, status, ended))
+        except Exception as exc:
+            self._fails(exc, f"the run {run} couldn't be ended")
+            return False
+        return True
+
+    def _in_time(self) -> None:
+        if self._deadline.passed():
+            raise Late("the flow has stopped, and the time for writing is over")
+
+    def _tried(self, call: Callable[[], ResultT]) -> ResultT:
+        """Call, and call again where that may help. While the store is down, wait before, and call only once."""
+        if self._down:
+            self._deadline.rest(self._pause)
+            self._pause = min(LONGEST_PAUSE_S, self._pause * 2)
+        for again in range(0 if self._down else self._retries):
+            try:
+                return call()
+            except Exception as exc:
+                if not _passing(exc) or self._deadline.passed():
+                    raise
+                self._deadline.pause(min(LONGEST_PAUSE_S, self._backoff_s * 2**again))
+        result = call()
+        self._up()
+        return result
+
+    def _up(self) -> None:
+        if self._down:
+            self._down = False
+            self._say(logging.WARNING, f"the store at {self._uri} is back")
+
+    def _fails(self, exc: Exception, text: str) -> None:
+        text = f"{text} ({type(exc).__name__}: {str(exc).partition(chr(10))[0][:300]})"
+        self.problem = text
+        news = not self._down if _passing(exc) else text not in self._said
+        if _passing(exc):
+            self._pause = self._pause if self._down else max(0.1, self._backoff_s * 2**self._retries)
+            self._down = True
+        elif len(self._said) < MOST_SAID:
+            self._said.add(text)
+        if news:
+            self._say(logging.WARNING, text)
+
+
+def _passing(exc: Exception) -> bool:
+    """Whether the same call may go well later."""
+    if isinstance(exc, Late | ImportError | ValueError | TypeError | AttributeError):
+        return False
+    return getattr(exc, "error_code", None) not in _FINAL
