@@ -19,6 +19,7 @@ from typing import Any
 
 import penguiflow
 from penguiflow import Graph, GraphNode, NodePolicy, PenguiFlow
+from penguiflow_mlflow.writer.keys import safe_path
 
 _ENDINGS = {"mermaid": "mmd", "dot": "gv", "graphviz": "gv"}
 
@@ -64,7 +65,7 @@ def params(flow: PenguiFlow) -> dict[str, str]:
     graph = flow.graph
     found = {"flow": graph.name, "nodes": str(len(graph.nodes)), "edges": str(len(graph.edges))}
     for path, node in _all(graph, ""):
-        found[f"node/{path}"] = f"{node.kind}: {policy_text(node.policy)}"
+        found[f"node/{safe_path(path)}"] = f"{node.kind}: {policy_text(node.policy)}"
     return found
 
 

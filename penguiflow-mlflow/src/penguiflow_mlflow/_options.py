@@ -28,7 +28,7 @@ class Options(BaseModel):
         retries: How often a batch is tried again while the store can't be reached, before it is dropped.
         backoff_s: Seconds before the first of these tries; each further wait is twice as long.
         wait_s: Seconds that the start of the flow may wait for the store to be open. 0 doesn't wait: what happens
-            meanwhile is kept in the queue.
+            meanwhile is kept in the queue. Keep it under the deployment's `start_timeout_s`, which is 10.
         stop_s: Seconds that writing what is left may take when the flow stops. Keep it under the deployment's
             `stop_timeout_s`, which is 5.
         python: The interpreter of the process that writes. By default the one that runs the flow.

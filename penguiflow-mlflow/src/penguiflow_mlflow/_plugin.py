@@ -113,9 +113,16 @@ class MlflowMetrics:
         )
         self._courier.start()
         if options.wait_s:
+            await self._wait(opened, self._courier)
+
+    async def _wait(self, opened: asyncio.Event, courier: Courier) -> None:
+        try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(options.wait_s):
+                async with asyncio.timeout(self._options.wait_s):
                     await opened.wait()
+        except asyncio.CancelledError:
+            courier.kill()  # who isn't started isn't stopped
+            raise
 
     def _hello(self, flow: PenguiFlow, uri: str) -> dict[str, object]:
         options = self._options

@@ -1,1 +1,1 @@
-"""What runs in the process that writes. Only `frames` is imported by the flow's own process."""
+"""What runs in the process that writes. Only `frames` and `keys` are imported by the flow's own process."""

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from penguiflow_mlflow.writer.keys import safe
-
 MOST_KEYS = 10_000
 
 
@@ -46,7 +44,6 @@ class Book:
         self._steps: dict[str, int] = {}
         self._totals: dict[str, float] = {}
         self._changed: dict[str, float] = {}
-        self._keys: dict[str, str] = {}
         self.refused: int = 0
 
     def point(self, key: str, value: float, ts: float) -> None:
@@ -56,10 +53,7 @@ class Book:
             return
         step = self._steps.get(key, 0)
         self._steps[key] = step + 1
-        name = self._keys.get(key)
-        if name is None:
-            name = self._keys[key] = safe(key)
-        self._rows.append(Row(name, number, int(ts * 1e3), step))
+        self._rows.append(Row(key, number, int(ts * 1e3), step))
 
     def add(self, key: str, amount: float, ts: float) -> None:
         if key not in self._totals and len(self._totals) >= MOST_KEYS:

@@ -10,7 +10,8 @@ import hashlib
 import posixpath
 import re
 
-LONGEST = 250
+LONGEST = 250  # what MLflow takes
+LONGEST_PATH = 200  # of a node, which leaves room for what is said of it
 _FOREIGN = re.compile(r"[^\w.\- /]")
 
 
@@ -22,6 +23,11 @@ def safe(name: str, longest: int = LONGEST) -> str:
         return name
     digits = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return posixpath.normpath(f"{clean[: longest - 9]}-{digits}")
+
+
+def safe_path(path: str) -> str:
+    """The part of a key that stands for a node."""
+    return safe(path, LONGEST_PATH)
 
 
 def _part(part: str) -> str:

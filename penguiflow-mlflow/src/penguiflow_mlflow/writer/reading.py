@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penguiflow_mlflow.writer.book import Sink
+from penguiflow_mlflow.writer.keys import safe_path
 
 MOST_OPEN = 100_000  # node runs, or traces, whose end may still come
 
@@ -46,7 +47,7 @@ class Reader:
         path = self._paths.get(node_id)
         if path is None:
             _limit(self._paths)
-            path = self._paths[node_id] = f"node/{node_id.removeprefix(self._prefix)}"
+            path = self._paths[node_id] = f"node/{safe_path(node_id.removeprefix(self._prefix))}"
         return path
 
     def _start(self, note: Any, sink: Sink) -> None:

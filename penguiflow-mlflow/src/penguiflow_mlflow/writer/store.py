@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from penguiflow_mlflow.writer.book import Row
 from penguiflow_mlflow.writer.deadline import Deadline
 from penguiflow_mlflow.writer.keys import safe
+from penguiflow_mlflow.writer.lock import alone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +86,8 @@ class Store:
             Exception: it never will: an address that means nothing, no permission, a missing driver.
             Late: the deadline passed.
         """
-        self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise))
+        with alone(self._uri, self._deadline):
+            self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise))
 
     def _patiently(self, call: Callable[[], ResultT]) -> ResultT:
         pause = max(self._backoff_s, 0.1)
@@ -166,9 +168,10 @@ class Store:
                 self._fails(exc, f"the store at {self._uri} doesn't take metrics: they are dropped")
 
     def file(self, run: str, name: str, content: str | bytes) -> bool:
-        """Keep a file with the run; whether that went well."""
+        """Keep a file with the run; whether that went well. Not tried when the store is down and time is over."""
         try:
-            self._in_time()
+            if self._down:
+                self._in_time()
             with tempfile.TemporaryDirectory(prefix="penguiflow-mlflow-") as folder:
                 path = Path(folder, name)
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
