@@ -19,7 +19,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("MLFLOW_", "PENGUIFLOW_")):
             monkeypatch.delenv(name)
     settings = tmp_path / "settings.toml"
-    settings.write_text("[plugins]\nstart_timeout_s = 120\nstop_timeout_s = 120\n")
+    # The tests give objects: an installed plugin would write beside them.
+    settings.write_text('[plugins]\nblock = ["mlflow"]\nstart_timeout_s = 120\nstop_timeout_s = 120\n')
     monkeypatch.setenv("PENGUIFLOW_CONFIG", str(settings))
     monkeypatch.chdir(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -63,10 +65,25 @@ def until(seen: Callable[[], Any], what: str) -> Any:
     return found
 
 
-def children() -> list[str]:
-    """The processes that this one has started, and that haven't been waited for."""
+async def comes(seen: Callable[[], Any], what: str) -> Any:
+    """The same, while the loop goes on."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := seen()):
+        assert time.monotonic() < end, f"{what} didn't happen in {PATIENCE_S:g} s"
+        await asyncio.sleep(0.02)
+    return found
+
+
+def threads() -> list[str]:
+    """The threads of the plugin."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("penguiflow-mlflow")]
+
+
+def children(server: Server | None = None) -> list[int]:
+    """The processes that this one has started and that haven't been waited for, without a server of the tests."""
     listed = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
-    return [pid for text in listed for pid in text.split()]
+    found = [int(pid) for text in listed for pid in text.split()]
+    return [pid for pid in found if server is None or pid != server.pid]
 
 
 class Database:
@@ -131,6 +148,10 @@ class Server:
             self.port: int = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Server:
         self.start()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 from pathlib import Path
 
 import pytest
-from support import Database, children, first, made, moody, second, two_nodes, until
+from support import Database, children, comes, first, made, moody, second, threads, two_nodes
 
 from penguiflow import (
     Budget,
@@ -203,7 +202,7 @@ async def test_windows_end_also_when_nothing_happens(database: Database):
     metrics = made(database.uri, mode="window", window_s=0.2)
     async with two_nodes(metrics) as flow:
         await flow.ask(1)
-        await asyncio.to_thread(until, database.metrics, "the end of a window")
+        await comes(database.metrics, "the end of a window")
         await flow.ask(1)
     series = database.series(metrics.report.run_id, "node/first/latency_ms/count")
     assert series == [(1.0, 0), (1.0, 1)]
@@ -266,13 +265,11 @@ def test_a_flow_that_runs_again_in_another_loop_has_another_run(database: Databa
 
 
 async def test_after_stop_no_thread_and_no_process_is_left(database: Database):
-    before = set(threading.enumerate())
     metrics = made(database.uri)
     async with two_nodes(metrics) as flow:
         await flow.ask(1)
-        during = set(threading.enumerate()) - before
-        assert {thread.name for thread in during} >= {"penguiflow-mlflow-writer", "penguiflow-mlflow-listener"}
+        assert sorted(threads()) == ["penguiflow-mlflow-listener", "penguiflow-mlflow-writer"]
         assert children()
-    assert set(threading.enumerate()) - before == set()
+    assert not threads()
     assert not children()
     assert metrics.report.status == "FINISHED"

@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from support import Database, children, first, made, two_nodes, until
+from support import Database, children, comes, first, made, second, threads, two_nodes, until
 
 from penguiflow import create
 from penguiflow_mlflow import MlflowMetrics, Options, Report, plugin
@@ -36,26 +35,33 @@ async def test_without_an_address_nothing_is_written_and_one_line_says_how(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, logger="penguiflow_mlflow")
-    before = set(threading.enumerate())
     metrics = plugin(Options())
     async with create(first, plugins=[metrics]) as flow:
         await flow.ask(1)
-        assert set(threading.enumerate()) == before
+        assert not threads()
         assert not children()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "penguiflow_mlflow"]
     assert "MLFLOW_TRACKING_URI" in line
     assert "tracking_uri" in line
     assert metrics.event_types == ()
     assert metrics.report == Report()
-    assert [path.name for path in tmp_path.iterdir()] == ["settings.toml"]
+    assert os.listdir(tmp_path) == ["settings.toml"]
 
 
-async def test_mlflows_own_variables_turn_it_on(database: Database, monkeypatch: pytest.MonkeyPatch):
+async def test_an_installed_plugin_is_turned_on_by_mlflows_own_variables(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    settings = tmp_path / "deployment.toml"
+    settings.write_text("[plugins]\nstop_timeout_s = 120\n[plugins.options.mlflow]\nstop_s = 100\n")
+    monkeypatch.setenv("PENGUIFLOW_CONFIG", str(settings))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "penguins")
-    metrics = plugin(Options(stop_s=100))
-    await answered(metrics)
-    assert database.latest(metrics.report.run_id)["trace/completed"] == 100
+    async with create(first.to(second), name="installed") as flow:
+        for number in range(100):
+            await flow.ask(number)
+    ((run, (name, status)),) = database.runs().items()
+    assert (name, status) == ("installed", "FINISHED")
+    assert database.latest(run)["trace/completed"] == 100
     assert database.query("select name from experiments where name != 'Default'") == [("penguins",)]
 
 
@@ -88,13 +94,12 @@ def test_the_flows_own_process_never_imports_mlflow(database: Database):
 async def test_a_store_that_nobody_serves_neither_holds_the_flow_nor_its_stop(
     patience_s: float, caplog: pytest.LogCaptureFixture
 ):
-    before = set(threading.enumerate())
     metrics = made(NOBODY, stop_s=1.0, wait_s=patience_s)
     assert await answered(metrics) < 1.5
     report = metrics.report
     assert (report.run_id, report.status, report.metrics) == (None, None, 0)
     assert report.events == report.dropped_events == 500
-    assert set(threading.enumerate()) == before
+    assert not threads()
     assert not children()
     assert "500 events, 0 metrics written, 500 events and 0 metrics dropped" in caplog.text
 
@@ -129,7 +134,7 @@ async def test_what_is_not_written_when_time_is_over_is_dropped_and_the_run_is_e
     [
         ({"python": "/no/such/python"}, "Set the option python"),
         ({"tracking_uri": "gopher://hole"}, "gopher"),
-        ({"tracking_uri": "postgresql://127.0.0.1:9/x"}, "psycopg2"),
+        ({"tracking_uri": "postgresql://127.0.0.1:9/x"}, "psycopg"),
     ],
 )
 async def test_what_can_never_work_is_said_once_and_turns_metrics_off(
@@ -148,8 +153,8 @@ async def test_a_writing_process_that_dies_is_noticed(database: Database, caplog
     async with two_nodes(metrics) as flow:
         await flow.ask(1)
         (pid,) = children()
-        os.kill(int(pid), signal.SIGKILL)
-        await asyncio.to_thread(until, lambda: "didn't come to its end" in caplog.text, "the note of its death")
+        os.kill(pid, signal.SIGKILL)
+        await comes(lambda: "didn't come to its end" in caplog.text, "the note of its death")
         assert await flow.ask(2) == 6
     assert metrics.report.status is None
     assert metrics.report.events == 10
@@ -157,28 +162,26 @@ async def test_a_writing_process_that_dies_is_noticed(database: Database, caplog
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path):
-    before = set(threading.enumerate())
     metrics = made(NOBODY, wait_s=60)
     starting = asyncio.ensure_future(metrics.start(create(first)))
-    await asyncio.to_thread(until, children, "the start of the writing process")
+    await comes(children, "the start of the writing process")
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await asyncio.to_thread(until, lambda: set(threading.enumerate()) == before, "the end of the threads")
+    await comes(lambda: not threads(), "the end of the threads")
     assert not children()
 
 
 async def test_a_stop_that_is_cancelled_leaves_nothing_behind():
-    before = set(threading.enumerate())
     metrics, flow = made(NOBODY, wait_s=0.0), create(first)
     await metrics.start(flow)
-    await asyncio.to_thread(until, children, "the start of the writing process")
+    await comes(children, "the start of the writing process")
     stopping = asyncio.ensure_future(metrics.stop(flow))
     await asyncio.sleep(0)
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping
-    await asyncio.to_thread(until, lambda: set(threading.enumerate()) == before, "the end of the threads")
+    await comes(lambda: not threads(), "the end of the threads")
     assert not children()
 
 

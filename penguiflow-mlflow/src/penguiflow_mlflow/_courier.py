@@ -65,8 +65,10 @@ class Courier:
         self._ended = ended
         self._process: subprocess.Popen[bytes] | None = None
         self._free = False  # whether the process can take a batch
+        self._under_way = 0  # notes of a batch that it hasn't settled
         self._gone = False  # whether it says no more
         self._killed = False
+        self._ended_well = False
         self._seconds: float | None = None  # what it may still take, once the flow stops
         self._lock = threading.Lock()
         self._replies: dict[str, Any] = {}
@@ -101,7 +103,7 @@ class Courier:
             run_id=told.get("run_id"),
             status=told.get("status"),
             events=box.came,
-            dropped_events=box.dropped + told.get("dropped_events", 0),
+            dropped_events=box.dropped + told.get("dropped_events", 0) + (self._under_way if self._gone else 0),
             metrics=told.get("metrics", 0),
             dropped_metrics=told.get("dropped_metrics", 0),
             problem=self._problem or told.get("problem"),
@@ -162,7 +164,7 @@ class Courier:
                 due = time.monotonic() + self._flush_s
                 notes = box.take()
                 if notes:
-                    self._free = False
+                    self._free, self._under_way = False, len(notes)
                     self._send(process, frames.packed(frames.NOTES, notes, box.came, box.dropped))
                 elif stopping:
                     self._send(process, frames.packed(frames.END, box.came, box.dropped))
@@ -179,7 +181,7 @@ class Courier:
             process.stdin.close()
         self._listener.join()
         process.wait()
-        if self._replies.get("status") is None and self._problem is None:
+        if not self._ended_well and self._problem is None:
             said = "it was ended, as its time was over" if self._killed else f"it ended with code {process.returncode}"
             self._trouble(f"the process that writes didn't come to its end: {said}")
 
@@ -207,7 +209,8 @@ class Courier:
         if kind == frames.OPEN:
             log.info("metrics go to the MLflow run %s at %s", reply["run_id"], self._hello["uri"])
             self._opened()
-        self._free = kind != frames.ENDED
+        self._free, self._under_way = True, 0
+        self._ended_well = kind == frames.ENDED
         self._box.wake.set()
 
     def _trouble(self, text: str) -> None:

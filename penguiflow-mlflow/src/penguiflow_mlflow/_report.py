@@ -28,8 +28,11 @@ class Report:
     problem: str | None = None
 
     def __str__(self) -> str:
+        run = f"MLflow run {self.run_id}" if self.run_id else "no MLflow run was made"
         text = (
-            f"MLflow run {self.run_id}: {self.events} events, {self.metrics} metrics written, "
+            f"{run}: {self.events} events, {self.metrics} metrics written, "
             f"{self.dropped_events} events and {self.dropped_metrics} metrics dropped"
         )
-        return text if self.status else f"{text}; the run could not be ended, and MLflow may still show it as running"
+        if self.run_id and not self.status:
+            text += "; the run could not be ended, and MLflow may still show it as running"
+        return text

@@ -79,7 +79,7 @@ def microseconds(uri: str, rounds: int = 20) -> float:
 
 
 async def _microseconds(uri: str, rounds: int) -> float:
-    made, seen = plugin(Options(tracking_uri=uri, experiment="bench")), list[FlowEvent]()
+    made, seen = plugin(Options(tracking_uri=uri, experiment="bench", stop_s=0.1)), list[FlowEvent]()
 
     def note(event: FlowEvent) -> None:
         if event.event_type in EVENTS:

@@ -163,6 +163,7 @@ def main() -> None:
     replies = Replies(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     logging.getLogger().addHandler(replies)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each try is no news: the store says what came of them
     deadline = Deadline()
     inbox = Inbox(sys.stdin.buffer, deadline)
     hello = inbox.get()
