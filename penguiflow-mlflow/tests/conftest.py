@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,19 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import Database, Server
+from support import Database, Server, Told, made, moods
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own_settings(monkeypatch, tmp_path)
+
+
+def own_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "PENGUIFLOW_")):
-            monkeypatch.delenv(name)
-    settings = tmp_path / "settings.toml"
+            patch.delenv(name)
+    settings = folder / "settings.toml"
     # The tests give objects: an installed plugin would write beside them.
     settings.write_text('[plugins]\nblock = ["mlflow"]\nstart_timeout_s = 120\nstop_timeout_s = 120\n')
-    monkeypatch.setenv("PENGUIFLOW_CONFIG", str(settings))
-    monkeypatch.chdir(tmp_path)
+    patch.setenv("PENGUIFLOW_CONFIG", str(settings))
+    patch.chdir(folder)
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +51,28 @@ def database(_template: Path, tmp_path: Path) -> Database:
     return Database(Path(shutil.copy(_template, tmp_path / "mlflow.db")))
 
 
+@pytest.fixture(scope="session")
+def _server(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(Path(shutil.copy(_template, folder / "mlflow.db")))
+    yield server
+    server.kill()
+
+
 @pytest.fixture
-def server(database: Database, tmp_path: Path) -> Iterator[Server]:
-    """A running `mlflow server` over that store."""
-    with Server(database.path, tmp_path / "server.log") as running:
-        yield running
+def server(_server: Server) -> Server:
+    """An `mlflow server` that runs, over a store of its own. The tests share it, and may kill it."""
+    if _server.pid is None:
+        _server.start()
+    return _server
+
+
+@pytest.fixture(scope="session")
+def told(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    folder = tmp_path_factory.mktemp("told")
+    database = Database(Path(shutil.copy(_template, folder / "mlflow.db")))
+    with pytest.MonkeyPatch.context() as patch:
+        own_settings(patch, folder)
+        metrics = made(database.uri, trace_table=4)
+        ids = asyncio.run(moods(metrics))
+    return Told(database, metrics.report, ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -16,12 +17,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from penguiflow import Context, PenguiFlow, create, node
-from penguiflow_mlflow import MlflowMetrics, Options, plugin
+import pytest
+
+from penguiflow import Budget, Context, FlowError, Message, PenguiFlow, create, node, predicate_router
+from penguiflow_mlflow import MlflowMetrics, Options, Report, plugin
 
 PATIENCE_S = 60.0
 
@@ -54,6 +56,41 @@ async def moody(mood: str, ctx: Context) -> str:
     await ctx.emit_chunk("first")
     await ctx.emit_chunk("second")
     return mood
+
+
+def by_mood(mood: str) -> str:
+    return {"late": "slow", "cancelled": "sleepy"}.get(mood, "moody")
+
+
+async def moods(metrics: MlflowMetrics) -> dict[str, str]:
+    """A flow in which every way to end happens once; what became of each trace."""
+    held, ids = asyncio.Event(), {}
+
+    @node
+    async def sleepy(mood: str) -> None:
+        held.set()
+        await asyncio.Event().wait()
+
+    @node(timeout_s=0.01)
+    async def slow(mood: str) -> None:
+        await asyncio.Event().wait()
+
+    way = predicate_router("way", by_mood)
+    async with create(way.to(moody, sleepy, slow), name="moods", plugins=[metrics]) as flow:
+        for mood in ("calm", "torn", "sour", "late"):
+            handle = flow.start(mood)
+            ids[mood] = handle.trace_id
+            with contextlib.suppress(FlowError):
+                await handle.result()
+        handle = flow.start("cancelled")
+        ids["cancelled"] = handle.trace_id
+        await held.wait()
+        await handle.cancel()
+        handle = flow.start(Message(payload="calm", budget=Budget(hops=1)))
+        ids["expired"] = handle.trace_id
+        with pytest.raises(FlowError, match="hop budget"):
+            await handle.result()
+    return ids
 
 
 def until(seen: Callable[[], Any], what: str) -> Any:
@@ -94,7 +131,7 @@ class Database:
         self.uri = f"sqlite:///{path}"
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)) as connection:
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)) as connection:
             return connection.execute(sql, values).fetchall()
 
     def series(self, run: str | None, key: str) -> list[tuple[float, int]]:
@@ -133,6 +170,14 @@ class Database:
         return int(self.query("select count(*) from metrics")[0][0])
 
 
+class Told(NamedTuple):
+    """A flow in which every way to end has happened once: where it stands, the plugin's report, the traces by mood."""
+
+    database: Database
+    report: Report
+    ids: dict[str, str]
+
+
 def full() -> bool:
     """Whether the full MLflow is installed, and not only its client."""
     return importlib.util.find_spec("sklearn") is not None and importlib.util.find_spec("huey") is not None
@@ -141,9 +186,10 @@ def full() -> bool:
 class Server:
     """A real `mlflow server`. With MLflow's client alone, it runs on gunicorn instead of uvicorn."""
 
-    def __init__(self, database: Path, log: Path) -> None:
-        self._database, self._log = database, log
-        with closing(socket.socket()) as free:
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+        self._log = path.with_name("server.log")
+        with contextlib.closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -153,24 +199,17 @@ class Server:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def __enter__(self) -> Server:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.kill()
-
     def start(self) -> None:
         command = [sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self._database}"]
-        command += ["--artifacts-destination", str(self._database.parent / "artifacts")]
+        command += ["--backend-store-uri", self.database.uri]
+        command += ["--artifacts-destination", str(self.database.path.parent / "artifacts")]
         if not full():
             command += ["--gunicorn-opts", "--log-level warning"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                cwd=self._database.parent,
+                cwd=self.database.path.parent,
                 stdout=log,
                 stderr=log,
                 env={

@@ -174,7 +174,7 @@ def test_a_table_keeps_the_latest_traces():
     table.take([NOTE, *(("trace_finish", 0.0, f"t{n}", "completed", None, 1.5, (1, 0, 0.0)) for n in range(3))])
     content = json.loads(table.text())
     assert content["columns"][:3] == ["trace_id", "ended", "outcome"]
-    assert content["data"] == [[f"t{n}", "1970-01-01T00:00:00Z", "completed", None, 1.5, 1, 0, 0.0] for n in (1, 2)]
+    assert content["data"] == [[f"t{n}", "1970-01-01T00:00:00Z", "completed", "", 1.5, 1, 0, 0.0] for n in (1, 2)]
 
 
 def test_a_graphs_hash_follows_its_shape_and_nothing_else():

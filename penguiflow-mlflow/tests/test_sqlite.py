@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from pathlib import Path
 
-import pytest
-from support import Database, children, comes, first, made, moody, second, threads, two_nodes
+from support import Database, Told, children, comes, first, made, moods, second, threads, two_nodes
 
 from penguiflow import (
-    Budget,
     ExportRequest,
-    FlowError,
-    Message,
     Node,
     NodePolicy,
     create,
     hookimpl,
-    node,
-    predicate_router,
     subflow,
 )
 from penguiflow_mlflow import MlflowMetrics
@@ -46,45 +39,8 @@ async def test_ten_thousand_node_runs_in_are_ten_thousand_rows_out(database: Dat
     assert database.count(run) == report.metrics
 
 
-def by_mood(mood: str) -> str:
-    return {"late": "slow", "cancelled": "sleepy"}.get(mood, "moody")
-
-
-async def moods(metrics: MlflowMetrics) -> dict[str, str]:
-    """A flow in which every way to end happens once; what became of each trace."""
-    held, ids = asyncio.Event(), {}
-
-    @node
-    async def sleepy(mood: str) -> None:
-        held.set()
-        await asyncio.Event().wait()
-
-    @node(timeout_s=0.01)
-    async def slow(mood: str) -> None:
-        await asyncio.Event().wait()
-
-    way = predicate_router("way", by_mood)
-    async with create(way.to(moody, sleepy, slow), name="moods", plugins=[metrics]) as flow:
-        for mood in ("calm", "torn", "sour", "late"):
-            handle = flow.start(mood)
-            ids[mood] = handle.trace_id
-            with contextlib.suppress(FlowError):
-                await handle.result()
-        handle = flow.start("cancelled")
-        ids["cancelled"] = handle.trace_id
-        await held.wait()
-        await handle.cancel()
-        handle = flow.start(Message(payload="calm", budget=Budget(hops=1)))
-        ids["expired"] = handle.trace_id
-        with pytest.raises(FlowError, match="hop budget"):
-            await handle.result()
-    return ids
-
-
-async def test_each_way_to_end_is_counted_by_node_and_by_trace(database: Database):
-    metrics = made(database.uri)
-    await moods(metrics)
-    latest = database.latest(metrics.report.run_id)
+def test_each_way_to_end_is_counted_by_node_and_by_trace(told: Told):
+    latest = told.database.latest(told.report.run_id)
     of_nodes = {key: value for key, value in latest.items() if key.startswith("node/") and not key.endswith("_ms")}
     assert of_nodes == {
         "node/way/success": 6,
@@ -105,10 +61,8 @@ async def test_each_way_to_end_is_counted_by_node_and_by_trace(database: Databas
     assert (latest["trace/tokens_total"], latest["trace/cost_total"]) == (10, 0.5)
 
 
-async def test_first_chunks_are_timed_once_for_each_node_run_and_trace(database: Database):
-    metrics = made(database.uri)
-    await moods(metrics)
-    run = metrics.report.run_id
+def test_first_chunks_are_timed_once_for_each_node_run_and_trace(told: Told):
+    database, run = told.database, told.report.run_id
     for key, whole in (("node/moody", "latency_ms"), ("trace", "latency_ms")):
         spoke = database.series(run, f"{key}/first_chunk_ms")
         assert len(spoke) == 2, "of the two that wrote chunks"
@@ -146,10 +100,8 @@ async def test_the_run_says_what_ran_and_with_which_policies(database: Database,
     assert database.query("select name from experiments where name != 'Default'") == [("zoo",)]
 
 
-async def test_the_latest_traces_are_a_table_that_mlflow_shows(database: Database):
-    metrics = made(database.uri, trace_table=4)
-    ids = await moods(metrics)
-    run = metrics.report.run_id
+def test_the_latest_traces_are_a_table_that_mlflow_shows(told: Told):
+    database, run, ids = told.database, told.report.run_id, told.ids
     table = json.loads(database.artifact(run, "traces.json"))
     place = {name: table["columns"].index(name) for name in ("trace_id", "outcome", "error", "tokens")}
     found = {row[place["trace_id"]]: (row[place["outcome"]], row[place["error"]]) for row in table["data"]}

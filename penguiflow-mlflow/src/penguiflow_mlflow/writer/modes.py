@@ -210,7 +210,7 @@ class Table:
         for kind, ts, trace, outcome, error, took, used in notes:
             if kind == "trace_finish":
                 ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts))
-                self._rows.append((trace, ended, outcome, error, took, *used))
+                self._rows.append((trace, ended, outcome, error or "", took, *used))
 
     def text(self) -> str:
         """The table in the form of MLflow's own."""
