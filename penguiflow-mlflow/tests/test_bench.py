@@ -15,13 +15,13 @@ def test_an_event_takes_at_most_five_microseconds_on_the_loop():
 
 
 def test_twenty_thousand_events_a_second_hold_the_loop_no_longer_than_without_the_plugin(database: Database):
-    """15 ms are allowed. A machine that others use as well is late without the plugin too: then as late as that."""
+    """15 ms are allowed, in 99 of 100 looks: a machine that others use as well is late without the plugin too."""
     for _ in range(ROUNDS):
         found = bench.measured(database.uri, rate=20_000, seconds=1.5)
-        report, allowed = found.report, max(15.0, 1.5 * found.bare.worst_ms)
+        report, allowed = found.report, max(15.0, 1.5 * found.bare.p99_ms)
         assert found.waited <= 50_000
         assert report.metrics > 0
         assert not threads()
-        if found.with_plugin.worst_ms <= allowed:
+        if found.with_plugin.p99_ms <= allowed:
             return
-    raise AssertionError(f"the loop was late by {found.with_plugin.worst_ms:.1f} ms ({found.bare.worst_ms:.1f} bare)")
+    raise AssertionError(f"the loop was late by {found.with_plugin.p99_ms:.1f} ms ({found.bare.p99_ms:.1f} bare)")

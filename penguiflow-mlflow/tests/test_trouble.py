@@ -143,7 +143,7 @@ async def test_what_can_never_work_is_said_once_and_turns_metrics_off(
     metrics = plugin(Options(**{"tracking_uri": NOBODY, "wait_s": 60, **options}))
     assert await answered(metrics) < 1.0
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert "no metrics go to MLflow" in line
+    assert "no more metrics go to MLflow" in line
     assert says in line
     assert metrics.report.dropped_events == metrics.report.events
 
@@ -154,7 +154,7 @@ async def test_a_writing_process_that_dies_is_noticed(database: Database, caplog
         await flow.ask(1)
         (pid,) = children()
         os.kill(pid, signal.SIGKILL)
-        await comes(lambda: "didn't come to its end" in caplog.text, "the note of its death")
+        await comes(lambda: "ended too early, with code -9" in caplog.text, "the note of its death")
         assert await flow.ask(2) == 6
     assert metrics.report.status is None
     assert metrics.report.events == 10
@@ -213,3 +213,24 @@ def test_the_run_of_a_flow_that_was_killed_is_ended_as_killed(database: Database
     flow.wait()
     until(lambda: database.status(run) == "KILLED", "the end of the run")
     assert database.latest(run)["trace/completed"] == 1
+
+
+@pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:9", "postgresql://me:secret@127.0.0.1:9/x"])
+async def test_names_and_passwords_in_an_address_are_never_logged(uri: str, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    metrics = made(uri, stop_s=1.0, wait_s=3.0, backoff_s=0.1)
+    await answered(metrics)
+    assert "penguiflow_mlflow" in {record.name for record in caplog.records}
+    assert "secret" not in caplog.text
+    assert "secret" not in str(metrics.report.problem)
+
+
+async def test_one_object_in_two_flows_at_once_is_refused(database: Database, caplog: pytest.LogCaptureFixture):
+    metrics = made(database.uri)
+    async with two_nodes(metrics, "first") as flow:
+        async with two_nodes(metrics, "second") as other:
+            assert await other.ask(1) == 4
+        assert "make one for each flow" in caplog.text
+        assert await flow.ask(1) == 4
+    assert metrics.report.status == "FINISHED"
+    assert [name for name, _ in database.runs().values()] == ["first"]

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,13 +129,18 @@ class Courier:
             self._ended()
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
-        command = [self._python, "-W", "ignore", "-c", _SCRIPT, json.dumps(sys.path)]
+        command = [self._python, "-W", "ignore", "-c", _SCRIPT, json.dumps([str(path) for path in sys.path])]
         try:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**_DEFAULTS, **os.environ, "MLFLOW_CONFIGURE_LOGGING": "false"},
+                env={
+                    **_DEFAULTS,
+                    **os.environ,
+                    "MLFLOW_CONFIGURE_LOGGING": "false",
+                    "MLFLOW_TRACKING_URI": self._hello["uri"],
+                },
                 start_new_session=True,  # Ctrl-C is for the flow: this process ends when the flow has stopped
             )
         except OSError as exc:
@@ -183,8 +189,14 @@ class Courier:
         self._listener.join()
         process.wait()
         if not self._ended_well and self._problem is None:
-            said = "it was ended, as its time was over" if self._killed else f"it ended with code {process.returncode}"
-            self._trouble(f"the process that writes didn't come to its end: {said}")
+            self._trouble(self._cut_off(process.returncode))
+
+    def _cut_off(self, code: int) -> str:
+        if not self._killed:
+            return f"the process that writes ended too early, with code {code}"
+        if "run_id" in self._replies:
+            return "the time to stop was over, and MLflow had not answered"
+        return frames.TOO_LATE
 
     # --- the listener's thread --------------------------------------------------------------------
 
@@ -199,6 +211,7 @@ class Courier:
         self._box.wake.set()
 
     def _heard(self, reply: dict[str, Any]) -> None:
+        reply = {name: hidden(value) if isinstance(value, str) else value for name, value in reply.items()}
         kind = reply.pop("kind")
         if kind == frames.LOG:
             log.log(reply["level"], "%s", reply["text"])
@@ -208,7 +221,7 @@ class Courier:
             return
         self._replies.update(reply)
         if kind == frames.OPEN:
-            log.info("metrics go to the MLflow run %s at %s", reply["run_id"], self._hello["uri"])
+            log.info("metrics go to the MLflow run %s at %s", reply["run_id"], hidden(self._hello["uri"]))
             self._opened()
         self._free, self._under_way = True, 0
         self._ended_well = kind == frames.ENDED
@@ -216,7 +229,12 @@ class Courier:
 
     def _trouble(self, text: str) -> None:
         self._problem = text
-        log.error("no metrics go to MLflow: %s", text)
+        log.error("no more metrics go to MLflow: %s", text)
+
+
+def hidden(text: str) -> str:
+    """The text without the names and passwords of addresses in it."""
+    return re.sub(r"://[^/@\s]*@", "://***@", text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

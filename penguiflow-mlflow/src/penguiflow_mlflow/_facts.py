@@ -6,12 +6,10 @@ Rules: everything comes from the public graph, in its order, so the same flow gi
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import hashlib
 import json
 import os
 import platform
-import socket
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -38,26 +36,17 @@ def _shape(graph: Graph) -> list[Any]:
 
 
 def tags(flow: PenguiFlow) -> dict[str, str]:
-    """Who writes, and which graph."""
+    """Which program, and which graph. The process that writes adds user and host: asking for these may take a while."""
     return {
         "mlflow.source.name": sys.argv[0] or "python",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": _user(),
         "penguiflow.flow": flow.name,
         "penguiflow.graph_hash": graph_hash(flow.graph),
         "penguiflow.version": penguiflow.__version__,
         "penguiflow.mlflow_version": version("penguiflow-mlflow"),
         "penguiflow.python": platform.python_version(),
-        "penguiflow.host": socket.gethostname(),
         "penguiflow.pid": str(os.getpid()),
     }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
 
 
 def params(flow: PenguiFlow) -> dict[str, str]:

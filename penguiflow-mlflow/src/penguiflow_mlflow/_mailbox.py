@@ -1,7 +1,8 @@
 """What the event loop leaves behind, and where: a bounded queue of small tuples.
 
-Rules: putting a note in takes about a microsecond, waits for nothing and may be done from any thread. A note keeps no
-event and no message, so that what waits here holds nothing of the flow in memory.
+Rules: putting a note in takes about a microsecond, waits for nothing, and is safe beside the thread that takes them out
+(the counts are exact where one thread puts, as an event loop does). A note keeps no event and no message, so that what
+waits here holds nothing of the flow in memory.
 """
 
 from __future__ import annotations

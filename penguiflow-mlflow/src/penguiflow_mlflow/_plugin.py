@@ -48,6 +48,7 @@ class MlflowMetrics:
         self._box = Mailbox(0)  # takes nothing: the flow isn't running
         self._talking: dict[str, set[str]] = {}  # by trace, the node runs that have written a chunk
         self._courier: Courier | None = None
+        self._running = False
         self._over = asyncio.Event()
 
     @property
@@ -92,6 +93,10 @@ class MlflowMetrics:
         if self._uri is None:
             log.info("%s", HINT)
             return
+        if self._running:
+            raise RuntimeError(
+                "this object is in another flow that runs: make one for each flow, with plugin(...)"
+            )
         options, loop = self._options, asyncio.get_running_loop()
         opened, self._over = asyncio.Event(), asyncio.Event()
         over = self._over
@@ -112,6 +117,7 @@ class MlflowMetrics:
             ended=lambda: say(opened, over),
         )
         self._courier.start()
+        self._running = True
         if options.wait_s:
             await self._wait(opened, self._courier)
 
@@ -122,6 +128,7 @@ class MlflowMetrics:
                     await opened.wait()
         except asyncio.CancelledError:
             courier.kill()  # who isn't started isn't stopped
+            self._running = False
             raise
 
     def _hello(self, flow: PenguiFlow, uri: str) -> dict[str, object]:
@@ -144,8 +151,9 @@ class MlflowMetrics:
     async def stop(self, flow: PenguiFlow) -> None:
         """Have what is left written, and the run ended, within `stop_s`."""
         courier, seconds = self._courier, self._options.stop_s
-        if courier is None or self._uri is None:
+        if courier is None or not self._running:
             return
+        self._running = False
         courier.finish(seconds * 0.75)  # the rest is for ending the run
         try:
             async with asyncio.timeout(seconds):

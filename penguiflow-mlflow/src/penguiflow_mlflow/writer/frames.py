@@ -14,6 +14,7 @@ _HEAD = struct.Struct("!I")
 
 HELLO, NOTES, HURRY, END = "hello", "notes", "hurry", "end"  # frames
 OPEN, TAKEN, LOG, OFF, ENDED = "open", "taken", "log", "off", "ended"  # replies
+TOO_LATE = "MLflow had not opened its store when the flow stopped. Set wait_s, or a longer stop_s"
 
 
 def packed(kind: str, *content: Any) -> bytes:

@@ -6,10 +6,12 @@ process is gone. Standard output belongs to the replies, so whatever prints is s
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO
 from penguiflow_mlflow.writer import frames
 from penguiflow_mlflow.writer.deadline import Deadline
 from penguiflow_mlflow.writer.modes import MODES, Mode, Table
-from penguiflow_mlflow.writer.store import Store
+from penguiflow_mlflow.writer.store import Late, Store
 
 ORPHAN_S = 10.0  # how long it goes on when the flow's process has died
 NICE = 5  # the flow comes first
@@ -99,6 +101,7 @@ class Writer:
 
     def _open(self) -> None:
         hello, store = self._hello, self._store
+        hello["tags"] = {"mlflow.user": _user(), "penguiflow.host": socket.gethostname(), **hello["tags"]}
         store.open(hello["experiment"], hello["flow"])
         self._run = store.main_run(hello["run_name"], hello["tags"])
         self._replies.send(frames.OPEN, run_id=self._run, experiment_id=store.experiment_id)
@@ -154,6 +157,13 @@ class Writer:
         self._replies.send(frames.ENDED, status=status if ended else None, **self._sums())
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
 def main() -> None:
     """Serve the flow's process at the other end of standard input and output."""
     for name in ("SIGINT", "SIGTERM"):
@@ -170,6 +180,8 @@ def main() -> None:
     if hello is not None:
         try:
             Writer(hello[1], inbox, replies, deadline).serve()
+        except Late:
+            replies.send(frames.OFF, text=frames.TOO_LATE)
         except Exception as exc:
             replies.send(frames.OFF, text=f"{type(exc).__name__}: {exc}"[:1000])
     os._exit(0)  # MLflow may have left threads that nothing waits for

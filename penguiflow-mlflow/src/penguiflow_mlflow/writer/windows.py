@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from penguiflow_mlflow.writer.book import Book, Row, finite, quantile
+from penguiflow_mlflow.writer.book import MOST_KEYS, Book, Row, finite, quantile
 
 SAMPLES = 5_000
 
@@ -23,7 +23,7 @@ class Window:
 
     def point(self, key: str, value: float, ts: float) -> None:
         number = finite(value)
-        if number is None:
+        if number is None or (key not in self._values and len(self._values) >= MOST_KEYS):
             self._book.refused += 1
         else:
             self._values.setdefault(key, _Values()).take(number, self._random)
