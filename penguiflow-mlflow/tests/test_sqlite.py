@@ -86,9 +86,9 @@ async def test_the_run_says_what_ran_and_with_which_policies(database: Database,
         "flow": "outer",
         "nodes": "2",
         "edges": "1",
-        "node/nested": "subflow: default policy",
-        "node/nested/inner/first": "node: default policy",
-        "node/patient": "node: timeout_s=3.0, max_retries=2, retry_on=(ValueError, OSError)",
+        "node/nested/policy": "subflow: default policy",
+        "node/nested/inner/first/policy": "node: default policy",
+        "node/patient/policy": "node: timeout_s=3.0, max_retries=2, retry_on=(ValueError, OSError)",
     }
     tags = database.tags(run)
     assert (tags["team"], tags["penguiflow.flow"], tags["mlflow.runName"]) == ("birds", "outer", "monday")

@@ -54,7 +54,7 @@ def params(flow: PenguiFlow) -> dict[str, str]:
     graph = flow.graph
     found = {"flow": graph.name, "nodes": str(len(graph.nodes)), "edges": str(len(graph.edges))}
     for path, node in _all(graph, ""):
-        found[f"node/{safe_path(path)}"] = f"{node.kind}: {policy_text(node.policy)}"
+        found[f"node/{safe_path(path)}/policy"] = f"{node.kind}: {policy_text(node.policy)}"
     return found
 
 

@@ -94,9 +94,7 @@ class MlflowMetrics:
             log.info("%s", HINT)
             return
         if self._running:
-            raise RuntimeError(
-                "this object is in another flow that runs: make one for each flow, with plugin(...)"
-            )
+            raise RuntimeError("this object is in another flow that runs: make one for each flow, with plugin(...)")
         options, loop = self._options, asyncio.get_running_loop()
         opened, self._over = asyncio.Event(), asyncio.Event()
         over = self._over
