@@ -116,23 +116,23 @@ def test_a_reader_remembers_a_bounded_number_of_open_node_runs():
 def test_a_mailbox_is_bounded_and_counts_what_it_turns_away():
     box = Mailbox(3)
     for _ in range(5):
-        box.put(NOTE)
+        box.put(b"note")
     assert (len(box), box.came, box.dropped) == (3, 5, 2)
-    assert box.take() == [NOTE] * 3
-    box.put(NOTE)
+    assert box.take() == [b"note"] * 3
+    box.put(b"note")
     box.close()
-    box.put(NOTE)
+    box.put(b"note")
     assert (len(box), box.came, box.dropped) == (0, 7, 4)
 
 
 def test_a_mailbox_wakes_the_other_side_when_a_batch_is_complete():
     box = Mailbox(10 * BATCH)
     for _ in range(BATCH - 1):
-        box.put(NOTE)
+        box.put(b"note")
     assert not box.wake.is_set()
-    box.put(NOTE)
+    box.put(b"note")
     assert box.wake.is_set()
-    box.put(NOTE)
+    box.put(b"note")
     assert len(box.take()) == BATCH
 
 
@@ -142,7 +142,7 @@ def test_notes_from_several_threads_are_all_there():
 
     def put() -> None:
         for _ in range(10_000):
-            box.put(NOTE)
+            box.put(b"note")
 
     writers = [threading.Thread(target=put) for _ in range(4)]
     for thread in writers:

@@ -1,4 +1,5 @@
-"""How the flow's process and the one that writes talk: frames of pickled tuples one way, lines of JSON the other.
+"""How the flow's process and the one that writes talk: frames of pickled tuples one way, lines of JSON
+the other.
 
 Rules: only the flow's side writes frames, and its own child reads them, so nothing foreign is ever unpickled.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import marshal
 import os
 import queue
 import signal
@@ -123,7 +124,7 @@ class Writer:
             *notes, self._came, self._refused = frame[1:]
             if frame[0] == frames.END:
                 return "FINISHED"
-            self._take(notes[0])
+            self._take([marshal.loads(note) for note in notes[0]])
             self._replies.send(frames.TAKEN, **self._sums())
 
     def _take(self, notes: list[Any]) -> None:
