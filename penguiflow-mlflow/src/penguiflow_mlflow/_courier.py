@@ -171,7 +171,8 @@ class Courier:
                 due = time.monotonic() + self._flush_s
                 notes = box.take()
                 if notes:
-                    self._free, self._under_way = False, len(notes)
+                    self._free = False
+                    self._under_way = len(notes)
                     self._send(process, frames.packed(frames.NOTES, notes, box.came, box.dropped))
                 elif stopping:
                     self._send(process, frames.packed(frames.END, box.came, box.dropped))
@@ -204,11 +205,16 @@ class Courier:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                self._heard(json.loads(line))
-        self._gone = True
-        self._box.wake.set()
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    self._heard(json.loads(line))
+        except Exception as exc:
+            self._trouble(f"what the process that writes said can't be understood: {exc!r}")
+            self.kill()
+        finally:
+            self._gone = True
+            self._box.wake.set()
 
     def _heard(self, reply: dict[str, Any]) -> None:
         reply = {name: hidden(value) if isinstance(value, str) else value for name, value in reply.items()}
@@ -223,7 +229,8 @@ class Courier:
         if kind == frames.OPEN:
             log.info("metrics go to the MLflow run %s at %s", reply["run_id"], hidden(self._hello["uri"]))
             self._opened()
-        self._free, self._under_way = True, 0
+        self._under_way = 0  # first: once it is free, the other thread counts the next batch
+        self._free = True
         self._ended_well = kind == frames.ENDED
         self._box.wake.set()
 

@@ -109,7 +109,7 @@ class MlflowMetrics:
         self._courier = Courier(
             self._box,
             self._hello(flow, self._uri),
-            options.python or sys.executable,
+            options.python or sys.executable or "python",
             options.flush_s,
             opened=lambda: say(opened),
             ended=lambda: say(opened, over),
