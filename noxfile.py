@@ -1,4 +1,4 @@
-"""Each distribution of this tree alone: built, installed from its wheel beside the kernel's, and tested there.
+"""Each distribution of this tree alone: built, installed from its wheel beside the kernel's, type-checked and tested.
 
     nox                                    all of them, on the Python that runs this
     nox -s "alone(penguiflow-viz)" -- -x   one of them, with arguments for pytest
@@ -47,5 +47,7 @@ def alone(session: nox.Session, folder: str) -> None:
     kernel, plugin = wheel(session, "."), wheel(session, folder)
     session.install("--constraint", "constraints.txt", kernel, f"{plugin}[test]")
     session.install("--force-reinstall", "--no-deps", kernel, plugin)  # one version may have been built before
+    python = str(Path(session.bin) / "python")
+    session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, f"{folder}/src", external=True)
     session.chdir(folder)
     session.run("python", "-m", "pytest", *session.posargs)
