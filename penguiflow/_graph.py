@@ -7,10 +7,10 @@ sees of a graph is the same text each time.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
+from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole, called
 from penguiflow._registry import ModelRegistry
 from penguiflow._types import spelled
 from penguiflow._wiring import Wiring
@@ -28,6 +28,9 @@ class GraphNode:
         takes: The annotation of its message as text; empty if unknown.
         gives: The annotation of what it returns as text; empty if unknown.
         join_k: How many messages a join gathers.
+        join_timeout_s: Seconds from its first message on, after which a join gives up.
+        decided_by: Who decides where a router's message goes, in the order asked: its predicate (or `"type"`), its
+            policy, the deployment's plugins.
         subgraph: The graph of a subflow.
         doc: The first line of its function's docstring.
     """
@@ -41,6 +44,8 @@ class GraphNode:
     join_k: int | None = None
     subgraph: Graph | None = None
     doc: str = ""
+    join_timeout_s: float | None = None
+    decided_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +94,12 @@ class Graph:
         return tuple(edge.source for edge in self.edges if edge.target == name)
 
 
-def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str = "") -> Graph:
-    """The public graph of a wiring."""
+def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str, plugins: tuple[str, ...]) -> Graph:
+    """The public graph of a wiring; `plugins` are those that decide where its routers' messages go."""
     path = f"{prefix}{name}"
     return Graph(
         name,
-        tuple(_described(wiring, i, path, registry) for i in range(len(wiring.nodes))),
+        tuple(_described(wiring, i, path, registry, plugins) for i in range(len(wiring.nodes))),
         tuple(
             Edge(wiring.nodes[source].name, wiring.nodes[target].name)
             for source, targets in enumerate(wiring.successors)
@@ -105,7 +110,7 @@ def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str = 
     )
 
 
-def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -> GraphNode:
+def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry, plugins: tuple[str, ...]) -> GraphNode:
     node, role = wiring.nodes[place], wiring.nodes[place].role
     wants, gives = registry.models(node)
     func = node.func.func if isinstance(node.func, functools.partial) else node.func
@@ -118,16 +123,25 @@ def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -
         takes=spelled(wants),
         gives=spelled(gives),
         join_k=role.k if isinstance(role, JoinRole) else None,
-        subgraph=_nested(role, f"{path}/{node.name}/"),
+        subgraph=_nested(role, f"{path}/{node.name}/", plugins),
         doc=doc if role is None else "",
+        join_timeout_s=role.timeout_s if isinstance(role, JoinRole) else None,
+        decided_by=(*_deciders(role), *plugins) if isinstance(role, RouterRole) else (),
     )
 
 
-def _nested(role: object, prefix: str) -> Graph | None:
+def _nested(role: object, prefix: str, plugins: tuple[str, ...]) -> Graph | None:
     if not isinstance(role, SubflowRole):
         return None
-    graph: Graph = role.flow.plan.graph(ModelRegistry(), prefix)
+    graph: Graph = role.flow.plan.graph(ModelRegistry(), prefix, plugins)
     return graph
+
+
+def _deciders(role: RouterRole) -> Iterator[str]:
+    if role.by_type or role.propose is not None:
+        yield "type" if role.by_type else called(role.propose)
+    if role.policy is not None:
+        yield called(role.policy)
 
 
 def _kind(node: Node, controls: bool) -> str:

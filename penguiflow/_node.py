@@ -127,7 +127,7 @@ class Node(Generic[P, R]):
         role: Role | None = None,
         shape: Shape | None = None,
     ) -> None:
-        self.name: str = _checked_name(_named(func) if name is None else name)
+        self.name: str = _checked_name(called(func) if name is None else name)
         if policy is not None and not isinstance(policy, NodePolicy):
             raise TypeError(f"node {self.name!r}: policy= takes a NodePolicy(...), not {policy!r:.80}")
         self.func: Callable[P, R] = func
@@ -151,7 +151,8 @@ class Node(Generic[P, R]):
         return f"<Node {self.name}>"
 
 
-def _named(func: Any) -> str:
+def called(func: Any) -> str:
+    """The name of a function, or of the class of whatever stands in for one."""
     while isinstance(func, functools.partial):
         func = func.func
     name: str = getattr(func, "__name__", type(func).__name__)

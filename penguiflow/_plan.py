@@ -48,9 +48,11 @@ class Plan:
     emit_errors: bool
     resources: Resources | None
 
-    def graph(self, registry: ModelRegistry, prefix: str = "") -> Graph:
-        """The public graph."""
-        return described(self.wiring, self.name, registry, prefix)
+    def graph(self, registry: ModelRegistry, prefix: str = "", plugins: tuple[str, ...] | None = None) -> Graph:
+        """The public graph; inside another flow, its routers ask that flow's `plugins`."""
+        if plugins is None:
+            plugins = tuple(impl.plugin for impl in self.dispatch.impls["resolve_route"])
+        return described(self.wiring, self.name, registry, prefix, plugins)
 
     def names(self, nodes: Any) -> tuple[str, ...]:
         """The names of one or several nodes, given as nodes or names.
