@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from penguiflow import (
+    ModelRegistry,
     Node,
+    PenguiFlow,
     RoutingRequest,
     create,
     hookimpl,
@@ -89,3 +91,55 @@ def test_only_routers_are_decided_by_somebody():
 def test_a_join_says_when_it_gives_up():
     graph = create(same.to(join_k("patient", 1)), other.to(join_k("hasty", 1, timeout_s=2.5))).graph
     assert (graph.node("patient").join_timeout_s, graph.node("hasty").join_timeout_s) == (None, 2.5)
+
+
+def numbers() -> Any:
+    return create(same, name="numbers"), ModelRegistry()
+
+
+def test_a_node_shows_the_playbooks_that_it_declares():
+    letters = create(other, name="letters")
+
+    @node(playbooks=[letters, numbers])
+    async def asks(x: int) -> int:
+        return x
+
+    flow = create(subflow("sub", create(asks, name="inner")), name="outer")
+    inner = flow.graph.node("sub").subgraph
+    assert inner is not None
+    assert [graph.name for graph in inner.node("asks").playbooks] == ["letters", "numbers"]
+    assert inner.node("asks").playbooks[1].nodes[0].node_id == "outer/sub/inner/asks/numbers/same"
+    assert letters.graph.node("other").playbooks == ()
+
+
+def test_a_playbook_that_calls_itself_is_shown_once():
+    def deeper() -> PenguiFlow:
+        return create(Node(same.func, name="again", playbooks=(deeper,)), name="deeper")
+
+    (first,) = deeper().graph.node("again").playbooks
+    (second,) = first.node("again").playbooks
+    assert (first.name, second.name, second.nodes) == ("deeper", "deeper", ())
+
+
+def test_a_playbook_that_is_made_anew_each_time_is_given_up_on():
+    def deeper() -> PenguiFlow:
+        return create(Node(same.func, name="again", playbooks=[lambda: deeper()]), name="deeper")
+
+    with pytest.raises(RecursionError, match="'deeper' stands more than 50 playbooks deep"):
+        _ = deeper().graph
+
+
+async def late() -> PenguiFlow:
+    return create(same)
+
+
+@pytest.mark.parametrize("wrong", [5, late, "numbers"], ids=["number", "async", "name"])
+def test_a_playbook_is_a_flow_or_makes_one(wrong: Any):
+    with pytest.raises(TypeError, match="node 'same': a playbook is a flow or a plain function that returns one"):
+        Node(same.func, playbooks=[wrong])
+
+
+@pytest.mark.parametrize("single", [create(same), numbers], ids=["flow", "function"])
+def test_playbooks_come_in_a_list(single: Any):
+    with pytest.raises(TypeError, match=r"node 'same': playbooks= takes several, as in playbooks=\[\w+\]"):
+        Node(same.func, playbooks=single)
