@@ -28,7 +28,7 @@ class Box:
         cluster: The id of the cluster that it stands in.
         details: Short lines below the name.
         tooltip: Everything that is known, a line each.
-        cycle: The number of the cycle that it is on, from 1; `None` if it is on none.
+        cycle: The number of the cycle of several nodes that it is on, from 1; `None` if it is on none.
         fill: A colour (`#rrggbb`) instead of its kind's; empty for that.
         badges: Lines that an overlay adds.
         faded: Whether it stands back, as what a trace didn't reach.

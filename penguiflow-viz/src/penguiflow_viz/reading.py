@@ -144,8 +144,9 @@ def _path(graph: Graph) -> str:
 
 
 def _rounds(graph: Graph) -> list[list[str]]:
-    """The names on each of the graph's cycles."""
-    return [[graph.nodes[place].name for place in group] for group in components(_after(graph))]
+    """The names on each of the graph's cycles of several nodes."""
+    groups = components(_after(graph))
+    return [[graph.nodes[place].name for place in group] for group in groups if len(group) > 1]
 
 
 def _closing(graph: Graph) -> set[tuple[str, str]]:

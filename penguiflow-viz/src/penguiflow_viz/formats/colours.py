@@ -50,15 +50,10 @@ _DARK_REST = {
 }
 
 
-def style(theme: str) -> str:
-    """The style sheet; `auto` follows the reader's system."""
+def style() -> str:
+    """The style sheet, for what is of class `pf-light`, `pf-dark`, or `pf-auto`, which follows the reader's system."""
     light, dark = _variables(_LIGHT, _LIGHT_REST), _variables(_DARK, _DARK_REST)
-    chosen = {
-        "light": f".pf{{{light}}}",
-        "dark": f".pf{{{dark}}}",
-        "auto": f".pf{{{light}}}@media(prefers-color-scheme:dark){{.pf{{{dark}}}}}",
-    }
-    return chosen[theme] + _RULES
+    return f".pf{{{light}}}.pf-dark{{{dark}}}@media(prefers-color-scheme:dark){{.pf-auto{{{dark}}}}}{_RULES}"
 
 
 def _variables(kinds: dict[str, tuple[str, str]], rest: dict[str, str]) -> str:

@@ -78,7 +78,7 @@ def _link(link: Link, ends: Mapping[str, tuple[str, str]]) -> str:
         look["lhead"] = f"cluster_{link.target}"
     if link.label:
         look["label"] = link.label
-    if link.cycle is not None:
+    if link.cycle is not None or link.back:
         look["color"] = "#c2410c"
     if link.back or link.kind == model.CALLS:
         look["style"] = "dashed"

@@ -81,7 +81,7 @@ def _looks(drawing: Drawing) -> Iterator[str]:
     for item in items:
         if item.fill:
             yield f"    style {item.id} fill:{item.fill},color:{ink(item.fill)}"
-    cyclic = [str(place) for place, link in enumerate(drawing.links) if link.cycle is not None]
+    cyclic = [str(place) for place, link in enumerate(drawing.links) if link.cycle is not None or link.back]
     if cyclic:
         yield f"    linkStyle {','.join(cyclic)} stroke:#c2410c"
     for place, link in enumerate(drawing.links):

@@ -24,17 +24,26 @@ LEGEND = 22.0
 
 def svg(drawing: Drawing, direction: str, theme: str) -> str:
     """The drawing as an SVG document."""
+    return _written(drawing, direction, f'class="pf pf-{theme}" role="img"', f"<style>{style()}</style>")
+
+
+def embedded(drawing: Drawing, direction: str) -> str:
+    """The drawing as an element of a page that has the style already."""
+    return _written(drawing, direction, 'role="group"', "")
+
+
+def _written(drawing: Drawing, direction: str, attributes: str, styled: str) -> str:
     layout = laid_out(drawing, direction)
-    return "".join(f"{line}\n" for line in _document(drawing, layout, theme))
+    return "".join(f"{line}\n" for line in _document(drawing, layout, attributes, styled))
 
 
-def _document(drawing: Drawing, layout: Layout, theme: str) -> Iterator[str]:
+def _document(drawing: Drawing, layout: Layout, attributes: str, styled: str) -> Iterator[str]:
     wide, high = _size(drawing, layout)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="pf pf-{theme}" role="img" width="{wide:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" {attributes} width="{wide:.0f}" '
         f'height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}" aria-label="{_attribute(_summary(drawing))}">'
     )
-    yield f"<style>{style(theme)}</style>"
+    yield styled
     yield f'<rect class="pf-page" width="{wide:.0f}" height="{high:.0f}"/>'
     for cluster in drawing.clusters[1:]:
         yield from _cluster(cluster, layout.clusters[cluster.id])
@@ -153,7 +162,11 @@ def _title(tooltip: tuple[str, ...]) -> str:
 
 
 def _states(item: Box | Cluster | Link) -> str:
-    return (" pf-cycle" if item.cycle is not None else "") + (" pf-faded" if item.faded else "")
+    return (" pf-cycle" if item.cycle is not None or _back(item) else "") + (" pf-faded" if item.faded else "")
+
+
+def _back(item: Box | Cluster | Link) -> bool:
+    return isinstance(item, Link) and item.back
 
 
 def _data(item: Box | Cluster) -> str:

@@ -1,21 +1,26 @@
 """Where the vertices of each layer stand beside each other: near those they are linked with, never too close.
 
 Rules: the order is kept. For one layer, the best places are a weighted isotonic regression of where each vertex wants
-to be, which pooling adjacent violators finds exactly; sweeps over the layers, down and up, make them agree.
+to be, which pooling adjacent violators finds exactly; sweeps over the layers, down and up, make them agree. After
+that, what leads from one vertex to one other is made straight where there is room.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 SWEEPS = 8
+
+Reach = Sequence[tuple[float, float]]
+"""How much room each vertex needs before and after its place."""
 
 Near = Sequence[Sequence[tuple[int, float]]]
 """For each vertex, those that it is linked with and how strongly."""
 
 
-def columns(layers: Sequence[Sequence[int]], reach: Sequence[tuple[float, float]], up: Near, down: Near) -> list[float]:
+def columns(layers: Sequence[Sequence[int]], reach: Reach, up: Near, down: Near) -> list[float]:
     """The `u` of each vertex.
 
     Args:
@@ -24,6 +29,14 @@ def columns(layers: Sequence[Sequence[int]], reach: Sequence[tuple[float, float]
         up: The neighbours in the layer above.
         down: The neighbours in the layer below.
     """
+    places = _swept(layers, reach, up, down)
+    runs, bounds = _runs(layers, places, up, down), _bounds(layers, reach, places)
+    for run in [*runs, *reversed(runs)]:
+        _straighten(run, bounds, places)
+    return places
+
+
+def _swept(layers: Sequence[Sequence[int]], reach: Reach, up: Near, down: Near) -> list[float]:
     places = [0.0] * len(reach)
     for layer in layers:
         offsets = _offsets(layer, reach)
@@ -41,7 +54,62 @@ def columns(layers: Sequence[Sequence[int]], reach: Sequence[tuple[float, float]
     return places
 
 
-def _offsets(layer: Sequence[int], reach: Sequence[tuple[float, float]]) -> list[float]:
+def _runs(layers: Sequence[Sequence[int]], places: Sequence[float], up: Near, down: Near) -> list[list[int]]:
+    """The longest ways on which each vertex leads to one that nothing else leads to; from the left to the right."""
+    begun: dict[int, list[int]] = {}
+    runs = []
+    for layer in layers:
+        for vertex in layer:
+            above = up[vertex][0][0] if len(up[vertex]) == 1 else -1
+            if above >= 0 and len(down[above]) == 1:
+                begun[vertex] = begun[above]
+            else:
+                begun[vertex] = []
+                runs.append(begun[vertex])
+            begun[vertex].append(vertex)
+    return sorted((run for run in runs if len(run) > 1), key=lambda run: sum(map(places.__getitem__, run)) / len(run))
+
+
+def _straighten(run: Sequence[int], bounds: Callable[[int], tuple[float, float]], places: list[float]) -> None:
+    """Give as many vertices in a row as possible the same place."""
+    part: list[int] = []
+    low, high = -math.inf, math.inf
+    for vertex in run:
+        least, most = bounds(vertex)
+        if max(low, least) > min(high, most):
+            _align(part, low, high, places)
+            part, low, high = [], -math.inf, math.inf
+        part.append(vertex)
+        low, high = max(low, least), min(high, most)
+    _align(part, low, high, places)
+
+
+def _align(part: Sequence[int], low: float, high: float, places: list[float]) -> None:
+    middle = sum(places[vertex] for vertex in part) / len(part)
+    for vertex in part:
+        places[vertex] = min(max(middle, low), high)
+
+
+def _bounds(
+    layers: Sequence[Sequence[int]], reach: Reach, places: Sequence[float]
+) -> Callable[[int], tuple[float, float]]:
+    """For a vertex, between which places it may stand while its neighbours stay."""
+    beside = {
+        vertex: (layer[place - 1] if place else None, layer[place + 1] if place + 1 < len(layer) else None)
+        for layer in layers
+        for place, vertex in enumerate(layer)
+    }
+
+    def bounds(vertex: int) -> tuple[float, float]:
+        before, after = beside[vertex]
+        low = -math.inf if before is None else places[before] + reach[before][1] + reach[vertex][0]
+        high = math.inf if after is None else places[after] - reach[after][0] - reach[vertex][1]
+        return min(low, places[vertex]), max(high, places[vertex])
+
+    return bounds
+
+
+def _offsets(layer: Sequence[int], reach: Reach) -> list[float]:
     """Where the vertices stand if they are as close as they may be."""
     offsets = [0.0]
     for vertex, following in itertools.pairwise(layer):
@@ -49,7 +117,7 @@ def _offsets(layer: Sequence[int], reach: Sequence[tuple[float, float]]) -> list
     return offsets
 
 
-def _settle(layer: Sequence[int], reach: Sequence[tuple[float, float]], places: list[float], near: Near) -> None:
+def _settle(layer: Sequence[int], reach: Reach, places: list[float], near: Near) -> None:
     offsets = _offsets(layer, reach)
     wanted, weights = [], []
     for vertex, offset in zip(layer, offsets, strict=True):

@@ -7,7 +7,7 @@ from functools import partial
 
 from penguiflow_viz.layout.scope import Item, Scope, arranged
 from penguiflow_viz.layout.shapes import Point, Rect, Route, Turn, moved
-from penguiflow_viz.layout.sizes import SMALL, flat, inset, lines, size
+from penguiflow_viz.layout.sizes import SMALL, flat, inset, lines, side, size
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 from penguiflow_viz.text import width
 
@@ -72,12 +72,14 @@ class _Layouter:
     def _box(self, box: Box) -> Item:
         w, h = size(box)
         across, along = (h, w) if self.sideways else (w, h)
-        meets = partial(_meets, box, self.sideways)
-        return Item(box.id, across, along, flat(box, self.sideways), meets)
+        sideways = self.sideways
+        return Item(
+            box.id, across, along, flat(box, sideways), partial(inset, box, sideways), partial(side, box, sideways)
+        )
 
     def _cluster(self, cluster: Cluster) -> Item:
         across, along = self._outer(cluster)
-        return Item(cluster.id, across, along, across * 0.5, _nothing)
+        return Item(cluster.id, across, along, across * 0.5, _nothing, _nothing)
 
     def _outer(self, cluster: Cluster) -> tuple[float, float]:
         scope, title = self.scopes[cluster.id], lines(cluster)
@@ -113,9 +115,5 @@ class _Layouter:
         return rect.x + (rect.w - scope.across) / 2, rect.y + below + PAD
 
 
-def _meets(box: Box, sideways: bool, u: float, far: bool) -> float:
-    return inset(box, u, sideways, far)
-
-
-def _nothing(u: float, far: bool) -> float:
+def _nothing(beside: float) -> float:
     return 0.0

@@ -31,15 +31,16 @@ class Item:
         across: How much room it takes along a layer.
         along: How much it takes from layer to layer.
         flat: How far links may spread where they meet it.
-        inset: How deep inside its rectangle a link meets its border: of the distance from its middle, and whether at
-            the far side.
+        inset: How deep inside its rectangle its border is where a link meets it, so far from its middle.
+        side: The same at its side, where a link that leads back to it leaves and arrives.
     """
 
     id: str
     across: float
     along: float
     flat: float
-    inset: Callable[[float, bool], float]
+    inset: Callable[[float], float]
+    side: Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class _Arrangement:
         return 0.0 if tag is None else self.label(tag)[1]
 
     def _rect(self, vertex: int) -> Rect:
-        item, (start, end) = self.items[vertex], self.bands[self.graph.ranks[vertex]]
+        item, (start, end) = self.items[vertex], self._band(vertex)
         return Rect(self.u[vertex] - item.across / 2, (start + end - item.along) / 2, item.across, item.along)
 
     # --- links
@@ -181,22 +182,25 @@ class _Arrangement:
     def _route(self, link: Link, chain: list[int]) -> Route:
         number = self.links.index(link)
         start, end = self._meeting(chain[0], number, True), self._meeting(chain[-1], number, False)
-        lanes = [(start[0], start[1], self.bands[self.graph.ranks[chain[0]]][1])]
-        lanes += [(self.u[vertex], *self.bands[self.graph.ranks[vertex]]) for vertex in chain[1:-1]]
-        lanes.append((end[0], self.bands[self.graph.ranks[chain[-1]]][0], end[1]))
+        lanes = [(start[0], start[1], self._band(chain[0])[1])]
+        lanes += [(self.u[vertex], *band) for vertex in chain[1:-1] if _thick(band := self._band(vertex))]
+        lanes.append((end[0], self._band(chain[-1])[0], end[1]))
         if link.back:
             lanes = [(u, below, above) for u, above, below in reversed(lanes)]
         tag = next((vertex for vertex in chain[1:-1] if vertex in self.tags), None)
         return _way(lanes, None if tag is None else self._middle(tag))
 
+    def _band(self, vertex: int) -> tuple[float, float]:
+        return self.bands[self.graph.ranks[vertex]]
+
     def _middle(self, vertex: int) -> Point:
-        start, end = self.bands[self.graph.ranks[vertex]]
+        start, end = self._band(vertex)
         return self.u[vertex], (start + end) / 2
 
     def _meeting(self, vertex: int, number: int, far: bool) -> Point:
         """Where an arc meets an item's border."""
         item, rect, beside = self.items[vertex], self._rect(vertex), self.ports[vertex, number, far]
-        inset = item.inset(beside, far)
+        inset = item.inset(beside)
         return self.u[vertex] + beside, (rect.y + rect.h - inset) if far else (rect.y + inset)
 
     def _loop(self, link: Link) -> Route:
@@ -204,11 +208,15 @@ class _Arrangement:
         item, rect = self.items[self.place[link.source]], self._rect(self.place[link.source])
         u, v = rect.x + rect.w, rect.y + rect.h / 2
         rise = min(rect.h / 4, 9.0)
-        inset = item.across / 2 * (2 * rise / rect.h) if item.inset(1.0, True) > 0 else 0.0
-        start, tip = (u - inset, v - rise), (u - inset, v + rise)
+        start, tip = (u - item.side(-rise), v - rise), (u - item.side(rise), v + rise)
         out = u + LOOP
         curve = Step(((out, v - 2.6 * rise), (out, v + 2.6 * rise), (tip[0] + HEAD, tip[1] + 2)))
         return Route(start, (curve,), tip, (out + 2 + self.label(link)[0] / 2 - 6, v))
+
+
+def _thick(band: tuple[float, float]) -> bool:
+    """Whether there is something in a layer that a link has to keep clear of."""
+    return band[1] > band[0]
 
 
 def _way(lanes: Sequence[tuple[float, float, float]], label: Point | None) -> Route:

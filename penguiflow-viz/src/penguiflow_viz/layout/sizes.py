@@ -61,7 +61,7 @@ def size(box: Box) -> tuple[float, float]:
     return max(wide + 28, 72.0), high + 16
 
 
-def inset(box: Box, u: float, sideways: bool, far: bool) -> float:
+def inset(box: Box, sideways: bool, u: float) -> float:
     """How deep the box's border lies inside its rectangle, where a link `u` beside the middle meets it."""
     w, h = size(box)
     across, along = (h, w) if sideways else (w, h)
@@ -72,6 +72,19 @@ def inset(box: Box, u: float, sideways: bool, far: bool) -> float:
     if box.kind in (model.OPENSEA, model.ROOKERY) and sideways:
         round_part = across / 2
         return round_part - math.sqrt(max(round_part**2 - u**2, 0.0))
+    return 0.0
+
+
+def side(box: Box, sideways: bool, v: float) -> float:
+    """How deep the border lies inside the rectangle at the side where links that lead back to the box leave and
+    arrive, `v` below the middle.
+    """
+    w, h = size(box)
+    across, along = (h, w) if sideways else (w, h)
+    if box.kind == model.ROUTER:
+        return across / 2 * min(abs(v) / (along / 2), 1.0)
+    if box.kind == model.JOIN and not sideways:
+        return SLANT * (v + along / 2) / along
     return 0.0
 
 
