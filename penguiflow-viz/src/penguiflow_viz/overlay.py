@@ -39,7 +39,7 @@ class LinkMark:
     """What is laid over a link.
 
     Attributes:
-        width: How wide it is drawn, 1 being usual; between 0.5 and 8.
+        width: How wide it is drawn, 1 being usual; from 0.5 to 5.
         label: What is written on it, after its own label.
         tooltip: Lines of its tooltip.
         faded: Whether it stands back.
@@ -106,6 +106,6 @@ def _traced(link: Link, mark: LinkMark | None) -> Link:
     if mark is None:
         return link
     label = " · ".join(part for part in (link.label, visible(mark.label)) if part)
-    width = min(max(mark.width, 0.5), 8.0)
+    width = min(max(mark.width, 0.5), 5.0)
     tooltip = (*link.tooltip, *map(visible, mark.tooltip))
     return replace(link, width=width, label=label, tooltip=tooltip, faded=mark.faded)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from penguiflow_viz import model
-from penguiflow_viz.formats.ends import inner_ends
+from penguiflow_viz.formats.colours import ink
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 
 _LOOKS: Mapping[str, Mapping[str, str]] = {
@@ -33,8 +33,10 @@ def _lines(drawing: Drawing, direction: str) -> Iterator[str]:
     yield f"  graph {_attributes(charset='UTF-8', compound='true', rankdir=direction, fontname='Helvetica')}"
     yield f"  node {_attributes(shape='box', style='rounded,filled', fontname='Helvetica')}"
     yield f"  edge {_attributes(fontname='Helvetica', fontsize='10', color='#64748b')}"
+    if drawing.legend:
+        yield f"  graph {_attributes(label=drawing.legend, labelloc='b', labeljust='l')}"
     yield from _contents(drawing, drawing.root, "  ")
-    ends = inner_ends(drawing)
+    ends = {cluster.id: (cluster.opensea, cluster.rookery) for cluster in drawing.clusters}
     for link in drawing.links:
         yield f"  {_link(link, ends)}"
     yield "}"
@@ -54,7 +56,7 @@ def _contents(drawing: Drawing, cluster: Cluster, indent: str) -> Iterator[str]:
 
 def _cluster_look(cluster: Cluster) -> str:
     lines = (cluster.label, *cluster.details, *cluster.badges)
-    look = {"style": "rounded", "color": "#64748b", "bgcolor": cluster.fill or "#64748b12"}
+    look = {"style": "rounded", "color": "#64748b", "bgcolor": f"{cluster.fill}28" if cluster.fill else "#64748b12"}
     if cluster.kind == model.PLAYBOOK:
         look |= {"style": "rounded,dashed", "color": "#db2777"}
     return _attributes(label=lines, tooltip=cluster.tooltip, **look)
@@ -63,18 +65,17 @@ def _cluster_look(cluster: Cluster) -> str:
 def _box(box: Box) -> str:
     look = dict(_LOOKS[box.kind])
     if box.fill:
-        look["fillcolor"] = box.fill
+        look |= {"fillcolor": box.fill, "fontcolor": ink(box.fill)}
     lines = (box.label, *box.details, *box.badges)
     return f"{box.id} {_attributes(label=lines, tooltip=box.tooltip or lines, **look)}"
 
 
 def _link(link: Link, ends: Mapping[str, tuple[str, str]]) -> str:
-    source = ends.get(link.source, ("", link.source))[1]
-    target = ends.get(link.target, (link.target, ""))[0]
+    source, target = ends.get(link.source, ("", link.source))[1], ends.get(link.target, (link.target, ""))[0]
     look: dict[str, str] = {}
-    if link.source in ends:
+    if link.source in ends and link.source != link.target:
         look["ltail"] = f"cluster_{link.source}"
-    if link.target in ends:
+    if link.target in ends and link.source != link.target:
         look["lhead"] = f"cluster_{link.target}"
     if link.label:
         look["label"] = link.label

@@ -1,7 +1,6 @@
 """A drawing as Mermaid: a flowchart with a subgraph for each subflow and playbook.
 
 Rules: ids are our own; what people typed is written with every character that could mean something as an entity.
-A link to or from a subflow ends at the OpenSea or Rookery inside it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 
 from penguiflow_viz import model
 from penguiflow_viz.formats.colours import ink
-from penguiflow_viz.formats.ends import inner_ends
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 
 _SHAPES = {
@@ -31,6 +29,9 @@ _STYLES = {
 }
 
 
+_PAIRS = ("\ufb02\u00b0", "\u00b6\u00df", "\\n", "$$", ":f")
+
+
 def mermaid(drawing: Drawing, direction: str) -> str:
     """The drawing as the text of a Mermaid flowchart."""
     return "".join(f"{line}\n" for line in _lines(drawing, direction))
@@ -38,11 +39,12 @@ def mermaid(drawing: Drawing, direction: str) -> str:
 
 def _lines(drawing: Drawing, direction: str) -> Iterator[str]:
     yield f"%% {escaped(drawing.root.label)}"
+    for line in drawing.legend:
+        yield f"%% {escaped(line)}"
     yield f"flowchart {direction}"
     yield from _contents(drawing, drawing.root, "    ")
-    ends = inner_ends(drawing)
     for link in drawing.links:
-        yield f"    {_link(link, ends)}"
+        yield f"    {_link(link)}"
     kinds = [kind for kind in model.BOX_KINDS if any(box.kind == kind for box in drawing.boxes)]
     for kind in kinds:
         yield f"    classDef {kind} {_STYLES[kind]}"
@@ -68,19 +70,19 @@ def _box(box: Box) -> str:
     return f'{box.id}{opening}"{_label((box.label, *box.details, *box.badges))}"{closing}'
 
 
-def _link(link: Link, ends: dict[str, tuple[str, str]]) -> str:
-    source = ends.get(link.source, ("", link.source))[1]
-    target = ends.get(link.target, (link.target, ""))[0]
+def _link(link: Link) -> str:
     arrow = "-.->" if link.back or link.kind == model.CALLS else "-->"
     label = f'|"{escaped(link.label)}"|' if link.label else ""
-    return f"{source} {arrow}{label} {target}"
+    return f"{link.source} {arrow}{label} {link.target}"
 
 
 def _looks(drawing: Drawing) -> Iterator[str]:
-    items: list[Box | Cluster] = [*drawing.boxes, *drawing.clusters]
-    for item in items:
-        if item.fill:
-            yield f"    style {item.id} fill:{item.fill},color:{ink(item.fill)}"
+    for box in drawing.boxes:
+        if box.fill:
+            yield f"    style {box.id} fill:{box.fill},color:{ink(box.fill)}"
+    for cluster in drawing.clusters:
+        if cluster.fill:
+            yield f"    style {cluster.id} fill:{cluster.fill}28,stroke:{cluster.fill}"
     cyclic = [str(place) for place, link in enumerate(drawing.links) if link.cycle is not None or link.back]
     if cyclic:
         yield f"    linkStyle {','.join(cyclic)} stroke:#c2410c"
@@ -94,5 +96,11 @@ def _label(lines: tuple[str, ...]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text with each character that isn't a letter, a digit or a space as an entity."""
+    """The text with each character that isn't a letter, a digit or a space as an entity.
+
+    Mermaid takes some pairs of characters for more than they are even then: the marks that it writes around entities
+    itself, a backslash and an n, formulas, icons. Between these stands a character that isn't seen.
+    """
+    for pair in _PAIRS:
+        text = text.replace(pair, f"{pair[0]}\u2060{pair[1]}")
     return "".join(char if char.isalnum() or char in " _" else f"#{ord(char)};" for char in text)

@@ -174,7 +174,11 @@ def _data(item: Box | Cluster) -> str:
 
 
 def _fill(item: Box | Cluster) -> str:
-    return f' style="fill:{item.fill}"' if item.fill else ""
+    if not item.fill:
+        return ""
+    if isinstance(item, Cluster):  # what stands in it has to be seen
+        return f' style="fill:{item.fill};fill-opacity:.16;stroke:{item.fill};stroke-width:2.4px"'
+    return f' style="fill:{item.fill}"'
 
 
 def _attribute(text: str) -> str:

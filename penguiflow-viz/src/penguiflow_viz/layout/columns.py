@@ -111,7 +111,7 @@ def _bounds(
 
 def _offsets(layer: Sequence[int], reach: Reach) -> list[float]:
     """Where the vertices stand if they are as close as they may be."""
-    offsets = [0.0]
+    offsets = [0.0] if layer else []
     for vertex, following in itertools.pairwise(layer):
         offsets.append(offsets[-1] + reach[vertex][1] + reach[following][0])
     return offsets

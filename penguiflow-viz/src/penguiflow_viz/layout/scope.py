@@ -92,7 +92,7 @@ class _Arrangement:
         self._shift()
         self.bands = self._bands(labelled)
         self.ports = self._ports()
-        routes = {link.id: self._route(link, chain) for link, chain in zip(self.links, self.graph.chains, strict=True)}
+        routes = {link.id: self._route(number, link) for number, link in enumerate(self.links)}
         routes |= {link.id: self._loop(link) for link in self.loops}
         rects = {item.id: self._rect(number) for number, item in enumerate(self.items)}
         return Scope(rects, routes, self.across, self.bands[-1][1])
@@ -137,7 +137,7 @@ class _Arrangement:
         """Where each layer begins and ends."""
         bands: list[tuple[float, float]] = []
         widest = self._widest()
-        least = 16.0 if labelled else 36.0
+        least = 18.0 if labelled else 36.0
         for rank, layer in enumerate(self.graph.layers):
             height = max((self._along(vertex) for vertex in layer), default=0.0)
             start = 0.0 if not bands else bands[-1][1] + max(least, min(0.07 * widest[rank - 1], 160.0))
@@ -179,8 +179,8 @@ class _Arrangement:
                     ports[vertex, number, far] = (rank - (len(arcs) - 1) / 2) * room
         return ports
 
-    def _route(self, link: Link, chain: list[int]) -> Route:
-        number = self.links.index(link)
+    def _route(self, number: int, link: Link) -> Route:
+        chain = self.graph.chains[number]
         start, end = self._meeting(chain[0], number, True), self._meeting(chain[-1], number, False)
         lanes = [(start[0], start[1], self._band(chain[0])[1])]
         lanes += [(self.u[vertex], *band) for vertex in chain[1:-1] if _thick(band := self._band(vertex))]
