@@ -1,0 +1,67 @@
+"""Same flow, same bytes, whatever the process and its hash seed; and a large flow is quick and can be read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from vizkit.big import big
+from vizkit.programs import SVG
+
+from penguiflow_viz import FORMATS, flow_to_svg
+
+PRINTS = """
+import hashlib
+from penguiflow import create
+from penguiflow_viz import FORMATS
+from vizkit.big import big
+from test_page import crossroads
+from test_real_renderers import ALL_NAMES
+
+for flow in (crossroads(), ALL_NAMES, big(80)):
+    for format in FORMATS:
+        print(hashlib.sha256(flow.export(format).encode()).hexdigest())
+"""
+
+
+def printed(seed: str) -> str:
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(here)}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+def test_every_format_is_the_same_in_every_process():
+    first, *others = [printed(seed) for seed in ("0", "1", "4242")]
+    assert len(set(first.split())) == 3 * len(FORMATS)
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_is_the_same_twice(format: str):
+    flow = big(60)
+    assert flow.export(format) == flow.export(format) == big(60).export(format)
+
+
+def test_500_nodes_take_less_than_two_seconds():
+    flow, took = big(500), []
+    for _ in range(3):
+        begun = time.process_time()
+        flow.export("svg")
+        took.append(time.process_time() - begun)
+    assert min(took) < 2
+
+
+def test_500_nodes_can_be_read():
+    flow = big(500)
+    root = ElementTree.fromstring(flow_to_svg(flow))
+    names = [text.text for text in root.iter(f"{SVG}text") if text.get("class") == "pf-name"]
+    assert names == [node.name for node in flow.graph.nodes]
+    assert float(root.get("width", 0)) < 6000, "at its own size, letters are 13 pixels high"
