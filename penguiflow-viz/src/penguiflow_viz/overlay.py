@@ -6,6 +6,7 @@ are `flow/OpenSea` and `flow/Rookery`), and a link by the ids of both its nodes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
@@ -26,12 +27,19 @@ class NodeMark:
         badges: Short lines below the node's own.
         tooltip: Lines after the node's own.
         faded: Whether it stands back.
+
+    Raises:
+        ValueError: the colour is written in another way.
     """
 
     fill: str = ""
     badges: tuple[str, ...] = ()
     tooltip: tuple[str, ...] = ()
     faded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fill and not re.fullmatch("#[0-9a-fA-F]{6}", self.fill):
+            raise ValueError(f"a colour is written as #rrggbb, not {self.fill!r:.80}")
 
 
 @dataclass(frozen=True, slots=True)
