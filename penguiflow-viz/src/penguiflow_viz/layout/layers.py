@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 Arc = tuple[int, int]
 
@@ -68,10 +70,9 @@ def _topological(after: Sequence[Sequence[int]], before: Sequence[Sequence[int]]
 
 
 def _ordered(ranks: Sequence[int], chains: Sequence[Sequence[int]]) -> list[list[int]]:
-    from igraph import Graph  # type: ignore[import-untyped] # here, since importing it takes longer than everything else of a plugin
-
+    igraph: Any = import_module("igraph")  # here, since it takes longer to import than all else of the plugin
     edges = [pair for chain in chains for pair in itertools.pairwise(chain)]
-    graph = Graph(n=len(ranks), edges=edges, directed=True)
+    graph = igraph.Graph(n=len(ranks), edges=edges, directed=True)
     placed = graph.layout_sugiyama(layers=list(ranks), maxiter=100)
     layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
     for vertex, rank in enumerate(ranks):
