@@ -11,8 +11,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from test_page import crossroads
 from typer.testing import CliRunner
+from vizkit.known import crossroads
 
 import penguiflow
 import penguiflow_viz

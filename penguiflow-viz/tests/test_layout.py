@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from vizkit.big import big
 from vizkit.flows import flows, same
 from vizkit.geometry import flaws, holds, near, points
+from vizkit.known import big
 
 from penguiflow import Node, PenguiFlow, create, join_k, predicate_router, subflow
 from penguiflow_viz import LinkMark, NodeMark, Overlay, drawing_of
@@ -22,6 +22,7 @@ def test_a_layout_has_no_flaws(flow: PenguiFlow, direction: str):
     assert list(flaws(drawing, laid_out(drawing, direction))) == []
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(flows())
 def test_a_layout_with_an_overlay_has_no_flaws(flow: PenguiFlow):
     drawing = drawing_of(flow.graph)

@@ -14,12 +14,11 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from vizkit.flows import same
-from vizkit.hostile import NAMES, usable
+from vizkit.hostile import OWNED
+from vizkit.known import crossroads, every_name
 
-from penguiflow import Node, NodePolicy, PenguiFlow, create, join_k, predicate_router, subflow
+from penguiflow import Node, create
 from penguiflow_viz import NodeMark, Overlay, flow_to_html, flow_to_svg
-
-OWNED = "</script><script>document.title='owned'</script>"
 
 # The colours of a text and of what it stands on, and whether it fits.
 SEEN = """
@@ -33,26 +32,6 @@ return [...document.querySelectorAll("g.pf-box")].flatMap((g) => [...g.querySele
   fill: getComputedStyle(shape(g)).fill,
 })));
 """
-
-
-def crossroads() -> PenguiFlow:
-    """Every kind of node."""
-    ask = Node(same, "ask", NodePolicy(timeout_s=10, max_retries=3))
-    which = predicate_router("which", lambda message: [])
-    look = Node(same, "look", playbooks=[create(Node(same, "find"), name="library")])
-    think, both, tell = Node(same, "think"), join_k("both", 2), Node(same, OWNED)
-    deep = subflow("deep", create(Node(same, "deeper"), name="inner"))
-    return create(
-        ask.to(which),
-        which.to(look, think, deep),
-        look.to(both),
-        think.to(think, both),
-        deep.to(both),
-        both.to(tell),
-        tell.to(ask),
-        name="crossroads",
-        allow_cycles=True,
-    )
 
 
 Opened = Callable[..., webdriver.Chrome]
@@ -222,12 +201,11 @@ def test_the_page_forbids_what_it_does_not_need(page: webdriver.Chrome):
 
 
 def test_hostile_names_are_only_text(opened: Opened):
-    nodes = [Node(same, name) for name in NAMES if usable(name)]
-    flow = create(*(a.to(b) for a, b in itertools.pairwise(nodes)), name=OWNED)
+    flow = every_name(OWNED)
     page = opened(flow_to_html(flow))
     assert page.title == OWNED
     assert page.execute_script("return [document.scripts.length, document.images.length]") == [2, 0]
-    assert page.execute_script("return document.querySelectorAll('.pf-node').length") == len(nodes)
+    assert page.execute_script("return document.querySelectorAll('.pf-node').length") == len(flow.graph.nodes)
     assert page.get_log("browser") == []
 
 
@@ -261,9 +239,7 @@ def test_an_svg_is_light_or_dark_as_the_system_is_and_can_be_read(opened: Opened
 
 
 def test_hostile_names_fit_their_boxes(opened: Opened):
-    nodes = [Node(same, name) for name in NAMES if usable(name)]
-    flow = create(*(a.to(b) for a, b in itertools.pairwise(nodes)))
-    seen = opened(flow_to_svg(flow), "svg").execute_script(SEEN)
+    seen = opened(flow_to_svg(every_name("flow")), "svg").execute_script(SEEN)
     assert [found["text"] for found in seen if not found["fits"]] == []
 
 

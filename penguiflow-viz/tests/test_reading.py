@@ -77,7 +77,7 @@ def test_types_are_in_the_tooltip():
 
 def test_a_router_says_who_decides():
     found = box(drawn(predicate_router("r", by_size, policy=policy).to(Node(same, "a"))), "r")
-    assert (found.kind, found.details) == ("router", ("by by_size, policy",))
+    assert (found.kind, found.details) == ("router", ("asks by_size, policy",))
     assert "decided by by_size, policy" in found.tooltip
     found = box(drawn(router("r").to(Node(same, "a"))), "r")
     assert found.details == ()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vizkit.browser import Mermaid
 from vizkit.expected import arrows_of, nodes_of, paths_of, squeezed
-from vizkit.flows import flows, same
-from vizkit.hostile import NAMES, usable
+from vizkit.flows import flows
+from vizkit.known import every_name
 from vizkit.programs import SVG, Dot
 
-from penguiflow import Node, PenguiFlow, create
+from penguiflow import PenguiFlow
 from penguiflow_viz import (
     Drawing,
     drawing_of,
@@ -29,9 +28,7 @@ from penguiflow_viz import (
 )
 from penguiflow_viz.layout import DIRECTIONS
 
-# Every hostile name at once, in a chain.
-_HOSTILE = [Node(same, name) for name in NAMES if usable(name)]
-ALL_NAMES = create(*(a.to(b) for a, b in itertools.pairwise(_HOSTILE)), name='"</title><!--\n%%{')
+ALL_NAMES = every_name('"</title><!--\n%%{')
 
 
 def texts(drawing: Drawing) -> dict[str, str]:
@@ -97,6 +94,7 @@ def boxes_in(drawing: Drawing, cluster: str) -> set[str]:
     return found.union(*(boxes_in(drawing, inner.id) for inner in drawing.clusters if inner.parent == cluster))
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(flows(), st.sampled_from(DIRECTIONS))
 @example(ALL_NAMES, "LR")
 def test_svg_shows_the_flow(flow: PenguiFlow, direction: str):
@@ -121,6 +119,7 @@ def unbroken(text: str) -> str:
     return "".join(text.split())
 
 
+@settings(max_examples=settings().max_examples // 4)
 @given(flows())
 @example(ALL_NAMES)
 def test_json_and_the_page_have_the_names_as_they_were_given(flow: PenguiFlow):

@@ -10,20 +10,20 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from vizkit.big import big
+from vizkit.known import big
 from vizkit.programs import SVG
 
+from penguiflow import PenguiFlow
 from penguiflow_viz import FORMATS, flow_to_svg
 
 PRINTS = """
 import hashlib
 from penguiflow import create
+from penguiflow import PenguiFlow
 from penguiflow_viz import FORMATS
-from vizkit.big import big
-from test_page import crossroads
-from test_real_renderers import ALL_NAMES
+from vizkit.known import big, crossroads, every_name
 
-for flow in (crossroads(), ALL_NAMES, big(80)):
+for flow in (crossroads(), every_name("all"), big(60)):
     for format in FORMATS:
         print(hashlib.sha256(flow.export(format).encode()).hexdigest())
 """
@@ -39,9 +39,9 @@ def printed(seed: str) -> str:
 
 
 def test_every_format_is_the_same_in_every_process():
-    first, *others = [printed(seed) for seed in ("0", "1", "4242")]
+    first, second = printed("0"), printed("4242")
     assert len(set(first.split())) == 3 * len(FORMATS)
-    assert others == [first, first]
+    assert first == second
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -51,12 +51,14 @@ def test_an_export_is_the_same_twice(format: str):
 
 
 def test_500_nodes_take_less_than_two_seconds():
-    flow, took = big(500), []
-    for _ in range(3):
-        begun = time.process_time()
-        flow.export("svg")
-        took.append(time.process_time() - begun)
-    assert min(took) < 2
+    flow = big(500)
+    assert any(seconds_of(flow) < 2 for _ in range(3)), "a busy machine may need a second and a third time"
+
+
+def seconds_of(flow: PenguiFlow) -> float:
+    begun = time.process_time()
+    flow.export("svg")
+    return time.process_time() - begun
 
 
 def test_500_nodes_can_be_read():

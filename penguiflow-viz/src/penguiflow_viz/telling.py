@@ -23,7 +23,7 @@ def details(node: GraphNode, inputs: int) -> Iterator[str]:
     if node.join_k is not None:
         yield f"k = {node.join_k} of {inputs}"
     if node.decided_by:
-        yield f"by {', '.join(map(shown, node.decided_by))}"
+        yield f"asks {', '.join(map(shown, node.decided_by))}"
     marks = [*_limits(node), *_runs(node.policy)]
     if marks:
         yield " · ".join(marks)

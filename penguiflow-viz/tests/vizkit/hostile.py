@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+OWNED = "</script><script>document.title='owned'</script>"
+
 NAMES = (
     "end",
     "End",
@@ -32,7 +34,7 @@ NAMES = (
     "(round)",
     "<b>bold</b>",
     "<script>alert(1)</script>",
-    "</script><script>document.title='owned'</script>",
+    OWNED,
     "</svg></style></title>",
     "<!-- comment -->",
     "]]>",

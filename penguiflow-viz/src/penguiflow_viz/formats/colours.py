@@ -82,7 +82,7 @@ _RULES = (
     ".pf-link.pf-calls>.pf-head{fill:var(--pf-playbook-rim);stroke:none}"
     ".pf-tag>rect{fill:var(--pf-page)}"
     ".pf-tag.pf-cycle text{fill:var(--pf-round)}"
-    ".pf-faded{opacity:.28}"
+    ".pf-faded:not(.pf-tag),.pf-tag.pf-faded text{opacity:.28}"
 )
 
 
