@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vizkit.flows import flows, same
 from vizkit.geometry import flaws, holds, near, points
-from vizkit.known import big
+from vizkit.known import big, configured, leaving, reporting, returning
 
 from penguiflow import Node, PenguiFlow, create, join_k, predicate_router, subflow
 from penguiflow_viz import LinkMark, NodeMark, Overlay, drawing_of
@@ -31,6 +34,24 @@ def test_a_layout_with_an_overlay_has_no_flaws(flow: PenguiFlow):
     links = {(ids[link.source], ids[link.target]): LinkMark(label="1234 messages") for link in drawing.links}
     marked = laid_over(drawing, Overlay(nodes, links))
     assert list(flaws(marked, laid_out(marked, "TB"))) == []
+
+
+@pytest.mark.parametrize("direction", ["TB", "RL"])
+@pytest.mark.parametrize("marked", [False, True], ids=["bare", "marked"])
+@pytest.mark.parametrize("make", [reporting, configured, leaving, returning])
+def test_where_many_go_far_they_share_a_trunk_and_nothing_is_covered(
+    make: Callable[[int], PenguiFlow], marked: bool, direction: str
+):
+    drawing = drawing_of(make(20).graph)
+    if marked:
+        ids = {item.id: item.node_id for item in [*drawing.boxes, *drawing.clusters]}
+        drawing = laid_over(
+            drawing, Overlay({}, {(ids[k.source], ids[k.target]): LinkMark(label="7") for k in drawing.links})
+        )
+    layout = laid_out(drawing, direction)
+    assert list(flaws(drawing, layout)) == []
+    ends = Counter(end for route in layout.routes.values() for end in (route.start, route.tip))
+    assert max(ends.values()) > 10
 
 
 def test_500_nodes_have_no_flaws():

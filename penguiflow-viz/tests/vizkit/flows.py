@@ -46,7 +46,7 @@ def flows(draw: st.DrawFn, most: int = 6, depth: int = 2) -> PenguiFlow:
 
 @st.composite
 def _nodes(draw: st.DrawFn, name: str, place: int, depth: int) -> Node:
-    kinds = ["node", "node", "node", "router", "predicate"]
+    kinds = ["node", "node", "node", "node", "node", "router", "predicate"]
     kinds += ["join"] * (place > 0) + ["subflow", "caller"] * (depth > 0)
     match draw(st.sampled_from(kinds)):
         case "router":

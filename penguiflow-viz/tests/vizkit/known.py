@@ -46,3 +46,33 @@ def big(count: int, seed: int = 1) -> PenguiFlow:
         if chance.random() < 0.35:
             after[chance.randrange(max(0, place - 40), place)][place] = None
     return create(*(node.to(*map(nodes.__getitem__, after[place])) for place, node in enumerate(nodes)), name="big")
+
+
+def _chain(count: int) -> list[Node]:
+    return [Node(same, f"s{place}") for place in range(count)]
+
+
+def reporting(count: int) -> PenguiFlow:
+    """A chain in which each node reports to the same one."""
+    nodes, log = _chain(count), Node(same, "log")
+    return create(*(a.to(b, log) for a, b in itertools.pairwise(nodes)), nodes[-1].to(log), name="reporting")
+
+
+def configured(count: int) -> PenguiFlow:
+    """A chain in which each node is led to from the same one."""
+    nodes, root = _chain(count), Node(same, "root")
+    return create(root.to(*nodes), *(a.to(b) for a, b in itertools.pairwise(nodes)), name="configured")
+
+
+def leaving(count: int) -> PenguiFlow:
+    """A chain in which each node leads to one more, where messages leave."""
+    nodes = _chain(count)
+    ends = [node.to(Node(same, f"end of {node.name}")) for node in nodes]
+    return create(*(a.to(b) for a, b in itertools.pairwise(nodes)), *ends, name="leaving")
+
+
+def returning(count: int) -> PenguiFlow:
+    """A chain in which each node leads back to the first."""
+    nodes = _chain(count)
+    back = [node.to(nodes[0]) for node in nodes]
+    return create(*(a.to(b) for a, b in itertools.pairwise(nodes)), *back, name="returning", allow_cycles=True)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Sequence
 
 SWEEPS = 8
+STRAIGHT = 8.0
+"""How strongly two vertices are linked between which a line should be straight."""
 
 Reach = Sequence[tuple[float, float]]
 """How much room each vertex needs before and after its place."""
@@ -55,19 +57,28 @@ def _swept(layers: Sequence[Sequence[int]], reach: Reach, up: Near, down: Near) 
 
 
 def _runs(layers: Sequence[Sequence[int]], places: Sequence[float], up: Near, down: Near) -> list[list[int]]:
-    """The longest ways on which each vertex leads to one that nothing else leads to; from the left to the right."""
+    """The longest ways on which each vertex leads to one, or to one above all; from the left to the right."""
     begun: dict[int, list[int]] = {}
     runs = []
     for layer in layers:
         for vertex in layer:
-            above = up[vertex][0][0] if len(up[vertex]) == 1 else -1
-            if above >= 0 and len(down[above]) == 1:
+            above = _partner(up[vertex])
+            if above is not None and _partner(down[above]) == vertex:
                 begun[vertex] = begun[above]
             else:
                 begun[vertex] = []
                 runs.append(begun[vertex])
             begun[vertex].append(vertex)
     return sorted((run for run in runs if len(run) > 1), key=lambda run: sum(map(places.__getitem__, run)) / len(run))
+
+
+def _partner(near: Sequence[tuple[int, float]]) -> int | None:
+    """The only neighbour that pulls, or the only one that asks for a straight line."""
+    for least in (1.0, STRAIGHT):
+        pulling = [other for other, weight in near if weight >= least]
+        if len(pulling) == 1:
+            return pulling[0]
+    return None
 
 
 def _straighten(run: Sequence[int], bounds: Callable[[int], tuple[float, float]], places: list[float]) -> None:
@@ -118,12 +129,12 @@ def _offsets(layer: Sequence[int], reach: Reach) -> list[float]:
 
 
 def _settle(layer: Sequence[int], reach: Reach, places: list[float], near: Near) -> None:
-    offsets = _offsets(layer, reach)
+    offsets, middle = _offsets(layer, reach), places[0]  # what is linked with nothing goes below the first vertex
     wanted, weights = [], []
     for vertex, offset in zip(layer, offsets, strict=True):
         weight = sum(weight for _, weight in near[vertex])
         pull = sum(places[other] * weight for other, weight in near[vertex])
-        wanted.append((pull / weight if weight else places[vertex]) - offset)
+        wanted.append((pull / weight if weight else middle) - offset)
         weights.append(weight or 0.1)
     for vertex, offset, place in zip(layer, offsets, _isotonic(wanted, weights), strict=True):
         places[vertex] = place + offset

@@ -1,17 +1,18 @@
 """Which layer everything stands in, and in which order: a layered graph, its order found by igraph.
 
-Rules: vertices are numbers. Arcs lead down, never up; one over several layers passes a dummy vertex in each between.
+Rules: vertices are numbers. Arcs lead down, never up; one over several layers passes a dummy vertex in each between,
+which those that go far to one vertex share.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-Arc = tuple[int, int]
+from penguiflow_viz.layout.trunks import Arc, ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +23,28 @@ class Layered:
         ranks: The layer of each vertex; the dummies come after those that were given.
         layers: The vertices of each layer, in order.
         chains: For each arc the vertices on its way, both ends included.
+        hops: The pairs of vertices in neighbouring layers that are linked, each once.
+        tags: For each arc the dummy where its label goes.
+        trunks: The dummies that several arcs share.
     """
 
     ranks: list[int]
     layers: list[list[int]]
     chains: list[list[int]]
+    hops: list[Arc]
+    tags: dict[int, int]
+    trunks: set[int]
 
 
-def layered(count: int, arcs: Sequence[Arc], first: int, last: int, step: int) -> Layered:
-    """Put `count` vertices into layers, `step` layers apart at least: `first` on top, `last` at the bottom."""
-    ranks = _ranks(count, arcs, first, last, step)
-    chains = []
-    for source, target in arcs:
-        between = range(ranks[source] + 1, ranks[target])
-        chains.append([source, *range(len(ranks), len(ranks) + len(between)), target])
-        ranks.extend(between)
-    return Layered(ranks, _ordered(ranks, chains), chains)
+def layered(count: int, arcs: Sequence[Arc], looks: Sequence[Hashable], first: int, last: int, step: int) -> Layered:
+    """Put `count` vertices into layers, at least `step` apart: `first` on top, `last` at the bottom.
+
+    Only arcs of the same looks may share dummies.
+    """
+    found = ways(arcs, looks, _ranks(count, arcs, first, last, step), step)
+    chains = [found.chains[number] for number in range(len(arcs))]
+    hops = list(dict.fromkeys(pair for chain in chains for pair in itertools.pairwise(chain)))
+    return Layered(found.ranks, _ordered(found.ranks, hops), chains, hops, found.tags, found.trunks)
 
 
 def _ranks(count: int, arcs: Sequence[Arc], first: int, last: int, step: int) -> list[int]:
@@ -69,10 +76,9 @@ def _topological(after: Sequence[Sequence[int]], before: Sequence[Sequence[int]]
     return order
 
 
-def _ordered(ranks: Sequence[int], chains: Sequence[Sequence[int]]) -> list[list[int]]:
+def _ordered(ranks: Sequence[int], hops: Sequence[Arc]) -> list[list[int]]:
     igraph: Any = import_module("igraph")  # here, since it takes longer to import than all else of the plugin
-    edges = [pair for chain in chains for pair in itertools.pairwise(chain)]
-    graph = igraph.Graph(n=len(ranks), edges=edges, directed=True)
+    graph = igraph.Graph(n=len(ranks), edges=hops, directed=True)
     placed = graph.layout_sugiyama(layers=list(ranks), maxiter=100)
     layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
     for vertex, rank in enumerate(ranks):

@@ -6,11 +6,10 @@ does it move sideways. A link that closes a cycle is laid out the other way roun
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from penguiflow_viz.layout.columns import columns
+from penguiflow_viz.layout.columns import STRAIGHT, columns
 from penguiflow_viz.layout.layers import layered
 from penguiflow_viz.layout.shapes import Point, Rect, Route, Step
 from penguiflow_viz.model import Link
@@ -19,7 +18,8 @@ LANE = 6.0
 BETWEEN = 14.0
 HEAD = 7.0
 LOOP = 26.0
-LABEL = 16.0
+JOIN = 0.2
+"""How strongly a trunk pulls at what joins it: hardly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,9 @@ class _Arrangement:
     def scope(self, first: str, last: str) -> Scope:
         labelled = any(link.label for link in self.links)
         arcs = [self._arc(link) for link in self.links]
-        self.graph = layered(len(self.items), arcs, self.place[first], self.place[last], 2 if labelled else 1)
-        self.tags = {
-            chain[len(chain) // 2]: link
-            for link, chain in zip(self.links, self.graph.chains, strict=True)
-            if link.label
-        }
+        looks = [(link.kind, link.back, link.cycle) for link in self.links]
+        self.graph = layered(len(self.items), arcs, looks, self.place[first], self.place[last], 2 if labelled else 1)
+        self.tags = {self.graph.tags[number]: link for number, link in enumerate(self.links) if link.label}
         self.u = columns(self.graph.layers, self._reach(), *self._near())
         self._shift()
         self.bands = self._bands(labelled)
@@ -118,12 +115,12 @@ class _Arrangement:
     def _near(self) -> tuple[list[list[tuple[int, float]]], list[list[tuple[int, float]]]]:
         up: list[list[tuple[int, float]]] = [[] for _ in self.graph.ranks]
         down: list[list[tuple[int, float]]] = [[] for _ in self.graph.ranks]
-        for chain in self.graph.chains:
-            for above, below in itertools.pairwise(chain):
-                dummies = (above >= len(self.items)) + (below >= len(self.items))
-                weight = (1.0, 2.0, 8.0)[dummies]
-                down[above].append((below, weight))
-                up[below].append((above, weight))
+        for above, below in self.graph.hops:
+            dummies = (above >= len(self.items)) + (below >= len(self.items))
+            shared = (above in self.graph.trunks) + (below in self.graph.trunks)
+            weight = JOIN if shared == 1 else (1.0, 2.0, STRAIGHT)[dummies]
+            down[above].append((below, weight))
+            up[below].append((above, weight))
         return up, down
 
     def _shift(self) -> None:
@@ -147,10 +144,9 @@ class _Arrangement:
     def _widest(self) -> list[float]:
         """How far links move sideways at most below each layer."""
         widest = [0.0] * len(self.graph.layers)
-        for chain in self.graph.chains:
-            for above, below in itertools.pairwise(chain):
-                rank = self.graph.ranks[above]
-                widest[rank] = max(widest[rank], abs(self.u[above] - self.u[below]))
+        for above, below in self.graph.hops:
+            rank = self.graph.ranks[above]
+            widest[rank] = max(widest[rank], abs(self.u[above] - self.u[below]))
         return widest
 
     def _along(self, vertex: int) -> float:
@@ -169,14 +165,15 @@ class _Arrangement:
         """How far beside the middle each arc meets its upper and its lower item."""
         ports: dict[tuple[int, int, bool], float] = {}
         for far in (False, True):
-            meeting: list[list[tuple[float, int]]] = [[] for _ in self.items]
+            meeting: list[dict[int, list[int]]] = [{} for _ in self.items]
             for number, chain in enumerate(self.graph.chains):
                 item, beside = (chain[0], chain[1]) if far else (chain[-1], chain[-2])
-                meeting[item].append((self.u[beside], number))
-            for vertex, arcs in enumerate(meeting):
-                room = min(16.0, max(self.items[vertex].flat, 0.0) / max(len(arcs) - 1, 1))
-                for rank, (_, number) in enumerate(sorted(arcs)):
-                    ports[vertex, number, far] = (rank - (len(arcs) - 1) / 2) * room
+                meeting[item].setdefault(beside, []).append(number)
+            for vertex, lanes in enumerate(meeting):
+                room = min(16.0, max(self.items[vertex].flat, 0.0) / max(len(lanes) - 1, 1))
+                for rank, beside in enumerate(sorted(lanes, key=lambda beside: (self.u[beside], beside))):
+                    for number in lanes[beside]:  # those that share a trunk share its end
+                        ports[vertex, number, far] = (rank - (len(lanes) - 1) / 2) * room
         return ports
 
     def _route(self, number: int, link: Link) -> Route:
@@ -187,8 +184,7 @@ class _Arrangement:
         lanes.append((end[0], self._band(chain[-1])[0], end[1]))
         if link.back:
             lanes = [(u, below, above) for u, above, below in reversed(lanes)]
-        tag = next((vertex for vertex in chain[1:-1] if vertex in self.tags), None)
-        return _way(lanes, None if tag is None else self._middle(tag))
+        return _way(lanes, self._middle(self.graph.tags[number]) if link.label else None)
 
     def _band(self, vertex: int) -> tuple[float, float]:
         return self.bands[self.graph.ranks[vertex]]
@@ -233,4 +229,19 @@ def _way(lanes: Sequence[tuple[float, float, float]], label: Point | None) -> Ro
         here = (u, below)
         steps.append(Step((here,)))
     steps[-1] = Step(((tip[0], tip[1] - sign * HEAD),))
-    return Route(start, tuple(steps), tip, label)
+    return Route(start, tuple(_joined(start, steps)), tip, label)
+
+
+def _joined(start: Point, steps: Sequence[Step]) -> Iterator[Step]:
+    """The same with what goes straight on as one line."""
+    here, line = start, None
+    for step in steps:
+        straight = len(step.points) == 1 and step.points[0][0] == here[0]
+        if line is not None and not straight:
+            yield line
+        line = step if straight else None
+        if not straight:
+            yield step
+        here = step.points[-1]
+    if line is not None:
+        yield line
