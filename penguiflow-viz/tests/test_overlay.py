@@ -28,6 +28,7 @@ def test_a_mark_is_laid_over_the_node_that_it_names():
     marked = [item for item in [*drawing.boxes, *drawing.clusters] if item.badges]
     assert [item.name for item in marked] == ["a", "b", "sub"]
     assert {(item.fill, item.faded, item.tooltip[-1]) for item in marked} == {("#d7301f", True, "slowest 2 s")}
+    assert all(item.tooltip[0].startswith(f"{item.name} (") for item in marked)
 
 
 def test_a_mark_is_laid_over_the_link_between_two_nodes():

@@ -181,6 +181,12 @@ def test_what_is_chosen_is_brought_into_view(opened: Opened):
     assert stage["y"] <= last["y"]
     assert last["y"] + last["height"] <= stage["y"] + stage["height"]
     assert last["height"] > 20
+    press(page, Keys.ESCAPE)
+    page.execute_script("arguments[0].focus()", node(page, "step 59"))
+    for place in range(58, 20, -1):
+        press(page, Keys.ARROW_UP)
+        rect = node(page, f"step {place}").rect
+        assert stage["y"] <= rect["y"] <= stage["y"] + stage["height"]
 
 
 def test_the_page_asks_the_network_for_nothing_and_has_nothing_to_complain_of(page: webdriver.Chrome):
@@ -236,6 +242,18 @@ def test_an_svg_is_light_or_dark_as_the_system_is_and_can_be_read(opened: Opened
     assert [found["text"] for found in seen if not found["fits"]] == []
     assert [found for found in seen if contrast(found["ink"], found["fill"]) < 4.5] == []
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_letters_are_neither_squeezed_nor_drawn_apart(opened: Opened):
+    told, natural = zip(
+        *opened(flow_to_svg(crossroads()), "svg").execute_script(
+            "return [...document.querySelectorAll('text')].map((t) => {"
+            "const told = t.textLength.baseVal.value; t.removeAttribute('textLength');"
+            "return [told, t.getComputedTextLength()]; })"
+        ),
+        strict=True,
+    )
+    assert list(told) == pytest.approx(natural, rel=0.15)
 
 
 def test_hostile_names_fit_their_boxes(opened: Opened):
