@@ -104,7 +104,8 @@ class Dispatch:
         if isinstance(exc, KeyboardInterrupt):
             raise exc
         impl.failures += 1
-        log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=exc)
+        cause = None if hook == "export_graph" else exc  # who asked for an export is told, and has the traceback
+        log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=cause)
         quarantined = hook != "resolve_route" and impl.failures >= self._quarantine_after
         if quarantined:
             text = "it gets no more events" if hook == "on_event" else "it is no longer asked"
@@ -191,8 +192,13 @@ class Dispatch:
         """Whether any plugin implements `resolve_route`."""
         return bool(self._routers)
 
-    def export(self, request: ExportRequest) -> str | bytes | None:
-        """The first exporter's answer; one that raises is passed over."""
+    def export(self, request: ExportRequest) -> str | bytes:
+        """The first exporter's answer; one that raises is passed over.
+
+        Raises:
+            LookupError: there is no answer. If an exporter raised, the text says what, and the exception is the cause.
+        """
+        raised: list[tuple[str, BaseException]] = []
         for impl in self._exporters:
             try:
                 answer: str | bytes | None = impl.call(request)
@@ -200,8 +206,12 @@ class Dispatch:
                     raise TypeError(f"export_graph answers text, bytes or None, not {answer!r:.80}")
             except BaseException as exc:
                 self.failed(impl, "export_graph", exc, request.graph.name)
+                raised.append((impl.plugin, exc))
             else:
                 impl.failures = 0
                 if answer is not None:
                     return answer
-        return None
+        if not raised:
+            raise LookupError(f"no plugin exports {request.format!r}: pip install penguiflow-viz")
+        plugin, why = raised[0]
+        raise LookupError(f"plugin {plugin!r} can't export {request.format!r}: {type(why).__name__}: {why}") from why

@@ -179,9 +179,7 @@ class PenguiFlow(Runnable):
             options: What the plugin takes besides.
 
         Raises:
-            LookupError: no plugin knows the format; the text names the package to install.
+            LookupError: no plugin knows the format, and the text names the package to install; or one can't write it
+                with these options, and the text says why.
         """
-        found = self.plan.dispatch.export(ExportRequest(self.graph, format, options))
-        if found is None:
-            raise LookupError(f"no plugin exports {format!r}: pip install penguiflow-viz")
-        return found
+        return self.plan.dispatch.export(ExportRequest(self.graph, format, options))

@@ -7,13 +7,16 @@ sees of a graph is the same text each time.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
+from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole, called
 from penguiflow._registry import ModelRegistry
 from penguiflow._types import spelled
 from penguiflow._wiring import Wiring
+
+MAX_PLAYBOOKS_DEEP = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class GraphNode:
         takes: The annotation of its message as text; empty if unknown.
         gives: The annotation of what it returns as text; empty if unknown.
         join_k: How many messages a join gathers.
+        join_timeout_s: Seconds from its first message on, after which a join gives up.
+        decided_by: Who decides where a router's message goes, in the order asked: its predicate (or `"type"`), its
+            policy, the deployment's plugins.
+        playbooks: The graphs of the playbooks that it declares. One that would stand inside itself has a name, and no
+            nodes.
         subgraph: The graph of a subflow.
         doc: The first line of its function's docstring.
     """
@@ -41,6 +49,9 @@ class GraphNode:
     join_k: int | None = None
     subgraph: Graph | None = None
     doc: str = ""
+    join_timeout_s: float | None = None
+    decided_by: tuple[str, ...] = ()
+    playbooks: tuple[Graph, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +100,27 @@ class Graph:
         return tuple(edge.source for edge in self.edges if edge.target == name)
 
 
-def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str = "") -> Graph:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a nested flow's graph takes from the flow around it.
+
+    Attributes:
+        plugins: Those that decide where routers' messages go.
+        planned: From a playbook to its plan and registry.
+        within: The playbooks that it stands in, outermost first.
+    """
+
+    plugins: tuple[str, ...]
+    planned: Callable[[Any], tuple[Any, ModelRegistry]]
+    within: tuple[Any, ...] = ()
+
+
+def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str, around: Around) -> Graph:
     """The public graph of a wiring."""
     path = f"{prefix}{name}"
     return Graph(
         name,
-        tuple(_described(wiring, i, path, registry) for i in range(len(wiring.nodes))),
+        tuple(_described(wiring, i, path, registry, around) for i in range(len(wiring.nodes))),
         tuple(
             Edge(wiring.nodes[source].name, wiring.nodes[target].name)
             for source, targets in enumerate(wiring.successors)
@@ -105,11 +131,12 @@ def described(wiring: Wiring, name: str, registry: ModelRegistry, prefix: str = 
     )
 
 
-def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -> GraphNode:
+def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry, around: Around) -> GraphNode:
     node, role = wiring.nodes[place], wiring.nodes[place].role
     wants, gives = registry.models(node)
     func = node.func.func if isinstance(node.func, functools.partial) else node.func
     doc = (getattr(func, "__doc__", None) or "").strip().partition("\n")[0]
+    inside = f"{path}/{node.name}/"
     return GraphNode(
         name=node.name,
         node_id=f"{path}/{node.name}",
@@ -118,16 +145,32 @@ def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry) -
         takes=spelled(wants),
         gives=spelled(gives),
         join_k=role.k if isinstance(role, JoinRole) else None,
-        subgraph=_nested(role, f"{path}/{node.name}/"),
+        subgraph=role.flow.plan.graph(ModelRegistry(), inside, around) if isinstance(role, SubflowRole) else None,
         doc=doc if role is None else "",
+        join_timeout_s=role.timeout_s if isinstance(role, JoinRole) else None,
+        decided_by=(*_deciders(role), *around.plugins) if isinstance(role, RouterRole) else (),
+        playbooks=tuple(_playbook(playbook, inside, around) for playbook in node.playbooks),
     )
 
 
-def _nested(role: object, prefix: str) -> Graph | None:
-    if not isinstance(role, SubflowRole):
-        return None
-    graph: Graph = role.flow.plan.graph(ModelRegistry(), prefix)
+def _playbook(playbook: Any, prefix: str, around: Around) -> Graph:
+    plan, registry = around.planned(playbook)
+    if playbook in around.within:
+        return Graph(plan.name, (), (), (), ())
+    if len(around.within) >= MAX_PLAYBOOKS_DEEP:
+        raise RecursionError(
+            f"playbook {plan.name!r} stands more than {MAX_PLAYBOOKS_DEEP} playbooks deep: one that calls itself is "
+            "declared by the same function each time, not by a new lambda"
+        )
+    graph: Graph = plan.graph(registry, prefix, replace(around, within=(*around.within, playbook)))
     return graph
+
+
+def _deciders(role: RouterRole) -> Iterator[str]:
+    if role.by_type or role.propose is not None:
+        yield "type" if role.by_type else called(role.propose)
+    if role.policy is not None:
+        yield called(role.policy)
 
 
 def _kind(node: Node, controls: bool) -> str:

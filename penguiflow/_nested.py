@@ -7,7 +7,6 @@ caller at the latest, and its failure is raised in the node that called it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -16,7 +15,7 @@ from penguiflow._lifecycle import decide, pass_deadline
 from penguiflow._messages import Message
 from penguiflow._node import SubflowRole
 from penguiflow._parcel import Output, Parcel
-from penguiflow._plan import Plan, opened
+from penguiflow._plan import Plan, opened, planned
 from penguiflow._registry import ModelRegistry
 from penguiflow._results import settled
 from penguiflow._run import Run
@@ -25,28 +24,6 @@ from penguiflow._strands import begin, spawn
 from penguiflow._trace import CANCELLED, CHILD, Trace
 
 _INHERITED = ("ledger", "deadline", "deadline_s", "budget", "epoch", "ts", "headers", "limited")
-
-
-def planned(playbook: Any) -> tuple[Plan, ModelRegistry]:
-    """What is to be run: a flow's plan, and the models it was given.
-
-    Raises:
-        TypeError: it is neither a flow nor makes one.
-    """
-    made, registry = playbook, None
-    if not hasattr(made, "plan") and callable(made):
-        made = made()
-        if inspect.isawaitable(made):
-            getattr(made, "close", lambda: None)()
-            raise TypeError("a playbook factory is a plain function that returns a flow: write `def`, not `async def`")
-    if isinstance(made, tuple) and len(made) == 2:
-        made, registry = made
-    if registry is not None and not isinstance(registry, ModelRegistry):
-        raise TypeError(f"a playbook's registry is a ModelRegistry, not {registry!r:.80}")
-    plan = getattr(made, "plan", None)
-    if not isinstance(plan, Plan):
-        raise TypeError(f"a playbook is a flow or a function that returns one, not {made!r:.80}")
-    return plan, registry or ModelRegistry()
 
 
 def nested_run(outer: Run, station: Station) -> Run:

@@ -7,8 +7,9 @@ What makes a router, a join or a subflow special is its `role`, plain data that 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 from pydantic import ConfigDict, Field
@@ -109,13 +110,15 @@ class Node(Generic[P, R]):
         name: Unique within a flow; the function's own name by default.
         policy: Time limits, retries, concurrency and validation.
         allow_cycle: Whether a cycle may pass through this node. A node with an edge to itself is a controller.
+        playbooks: The flows, or functions that return one, that the node calls with `ctx.call_playbook`. They are
+            drawn with it; running it doesn't look at them.
 
     Raises:
         TypeError: the function is not async, or takes something else than a message and a context.
         ValueError: the name is empty or taken by the kernel.
     """
 
-    __slots__ = ("allow_cycle", "func", "name", "policy", "role", "shape")
+    __slots__ = ("allow_cycle", "func", "name", "playbooks", "policy", "role", "shape")
 
     def __init__(
         self,
@@ -124,15 +127,17 @@ class Node(Generic[P, R]):
         policy: NodePolicy | None = None,
         allow_cycle: bool = False,
         *,
+        playbooks: Iterable[Any] = (),
         role: Role | None = None,
         shape: Shape | None = None,
     ) -> None:
-        self.name: str = _checked_name(_named(func) if name is None else name)
+        self.name: str = _checked_name(called(func) if name is None else name)
         if policy is not None and not isinstance(policy, NodePolicy):
             raise TypeError(f"node {self.name!r}: policy= takes a NodePolicy(...), not {policy!r:.80}")
         self.func: Callable[P, R] = func
         self.policy: NodePolicy = policy or NodePolicy()
         self.allow_cycle: bool = allow_cycle
+        self.playbooks: tuple[Any, ...] = _checked_playbooks(self.name, playbooks)
         self.role: Role | None = role
         self.shape: Shape = shape or shape_of(func, self.name)
 
@@ -151,11 +156,24 @@ class Node(Generic[P, R]):
         return f"<Node {self.name}>"
 
 
-def _named(func: Any) -> str:
+def called(func: Any) -> str:
+    """The name of a function, or of the class of whatever stands in for one."""
     while isinstance(func, functools.partial):
         func = func.func
     name: str = getattr(func, "__name__", type(func).__name__)
     return name
+
+
+def _checked_playbooks(name: str, playbooks: Iterable[Any]) -> tuple[Any, ...]:
+    if callable(playbooks) or hasattr(playbooks, "plan"):
+        raise TypeError(f"node {name!r}: playbooks= takes several, as in playbooks=[{called(playbooks)}]")
+    found = tuple(playbooks)
+    for playbook in found:
+        if not (callable(playbook) or hasattr(playbook, "plan")) or iscoroutinefunction(playbook):
+            raise TypeError(
+                f"node {name!r}: a playbook is a flow or a plain function that returns one, not {playbook!r:.80}"
+            )
+    return found
 
 
 def _checked_name(name: object) -> str:
@@ -176,6 +194,7 @@ def node(
     name: str | None = ...,
     policy: NodePolicy | None = ...,
     allow_cycle: bool = ...,
+    playbooks: Iterable[Any] = ...,
     **fields: Any,
 ) -> Callable[[Callable[P, R]], Node[P, R]]: ...
 
@@ -187,6 +206,7 @@ def node(
     name: str | None = None,
     policy: NodePolicy | None = None,
     allow_cycle: bool = False,
+    playbooks: Iterable[Any] = (),
     **fields: Any,
 ) -> Any:
     """Make a node of a function: `@node`, or `@node(timeout_s=10, max_retries=3)` with `NodePolicy`'s fields.
@@ -196,6 +216,7 @@ def node(
         name: Unique within a flow; the function's own name by default.
         policy: A `NodePolicy`, instead of its fields.
         allow_cycle: Whether a cycle may pass through the node.
+        playbooks: The flows that it calls, to be drawn with it.
         fields: `NodePolicy`'s fields.
 
     Raises:
@@ -211,6 +232,6 @@ def node(
     chosen = policy or NodePolicy(**fields)
 
     def made(function: Callable[..., Any]) -> Node[..., Any]:
-        return Node(function, name, chosen, allow_cycle)
+        return Node(function, name, chosen, allow_cycle, playbooks=playbooks)
 
     return made if func is None else made(func)

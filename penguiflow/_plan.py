@@ -5,13 +5,14 @@ Rules: a plan never changes, so one flow can run many times and stand in other f
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from penguiflow._dispatch import Dispatch
-from penguiflow._graph import Graph, described
+from penguiflow._graph import Around, Graph, described
 from penguiflow._host import PluginSet
 from penguiflow._node import Node
 from penguiflow._registry import ModelRegistry
@@ -35,6 +36,28 @@ def opened(resources: Resources) -> AbstractAsyncContextManager[Any]:
     return made
 
 
+def planned(playbook: Any) -> tuple[Plan, ModelRegistry]:
+    """What a playbook is to run: a flow's plan, and the models it was given.
+
+    Raises:
+        TypeError: it is neither a flow nor makes one.
+    """
+    made, registry = playbook, None
+    if not hasattr(made, "plan") and callable(made):
+        made = made()
+        if inspect.isawaitable(made):
+            getattr(made, "close", lambda: None)()
+            raise TypeError("a playbook factory is a plain function that returns a flow: write `def`, not `async def`")
+    if isinstance(made, tuple) and len(made) == 2:
+        made, registry = made
+    if registry is not None and not isinstance(registry, ModelRegistry):
+        raise TypeError(f"a playbook's registry is a ModelRegistry, not {registry!r:.80}")
+    plan = getattr(made, "plan", None)
+    if not isinstance(plan, Plan):
+        raise TypeError(f"a playbook is a flow or a function that returns one, not {made!r:.80}")
+    return plan, registry or ModelRegistry()
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """A flow at rest."""
@@ -48,9 +71,11 @@ class Plan:
     emit_errors: bool
     resources: Resources | None
 
-    def graph(self, registry: ModelRegistry, prefix: str = "") -> Graph:
-        """The public graph."""
-        return described(self.wiring, self.name, registry, prefix)
+    def graph(self, registry: ModelRegistry, prefix: str = "", around: Around | None = None) -> Graph:
+        """The public graph; `around` is what an outer flow tells one that stands in it."""
+        if around is None:
+            around = Around(tuple(impl.plugin for impl in self.dispatch.impls["resolve_route"]), planned)
+        return described(self.wiring, self.name, registry, prefix, around)
 
     def names(self, nodes: Any) -> tuple[str, ...]:
         """The names of one or several nodes, given as nodes or names.

@@ -74,9 +74,12 @@ def test_the_document_has_the_text_or_says_where_it_is():
     assert document == {"format": "mermaid", "file": "flow.mmd"}
 
 
-@pytest.mark.parametrize(
-    ("target", "format"), [("drawn:bare", "mermaid"), ("drawn:flow", "dot"), ("drawn:flow", "broken")]
-)
+def test_a_plugin_that_cannot_draw_it_says_why():
+    said = sentence("graph", "drawn:flow", "--format", "broken", code=1)
+    assert said.endswith("plugin 'Drawer' can't export 'broken': OSError: no ink\n")
+
+
+@pytest.mark.parametrize(("target", "format"), [("drawn:bare", "mermaid"), ("drawn:flow", "dot")])
 def test_a_format_that_nobody_knows_says_what_to_install(target, format):
     said = sentence("graph", target, "--format", format, code=1)
     assert said.endswith(f"no plugin exports '{format}': pip install penguiflow-viz\n")

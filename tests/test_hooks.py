@@ -377,6 +377,12 @@ def test_no_exporter_is_an_error_that_names_the_package_to_install(plugins: list
         create(same, plugins=plugins).export("mermaid")
 
 
+def test_an_export_that_fails_says_why():
+    with pytest.raises(LookupError, match="plugin 'bad' can't export 'png': RuntimeError: broken plugin") as caught:
+        create(same, plugins=[Exporter(lambda request: None), Exporter(breaks, "bad")]).export("png")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
 def test_a_flow_lists_its_plugins_in_the_order_they_are_asked():
     flow = create(same, plugins=[Router(breaks, "r"), Observer(breaks, "o"), Exporter(breaks, "e")])
     assert [(record.name, record.status) for record in flow.plugins] == [(name, "loaded") for name in "roe"]

@@ -1,0 +1,31 @@
+"""Draws PenguiFlow flows: Mermaid, DOT, SVG, a page to look around in, and JSON.
+
+flow.export("mermaid", direction="LR")
+flow_to_svg(flow)
+"""
+
+from penguiflow_viz.exporter import FORMATS, Viz, plugin
+from penguiflow_viz.model import Box, Cluster, Drawing, Link
+from penguiflow_viz.overlay import LinkMark, MakesOverlay, NodeMark, Overlay
+from penguiflow_viz.reading import drawing_of
+from penguiflow_viz.shortcuts import flow_to_dot, flow_to_html, flow_to_json, flow_to_mermaid, flow_to_svg
+
+__all__ = [
+    "FORMATS",
+    "Box",
+    "Cluster",
+    "Drawing",
+    "Link",
+    "LinkMark",
+    "MakesOverlay",
+    "NodeMark",
+    "Overlay",
+    "Viz",
+    "drawing_of",
+    "flow_to_dot",
+    "flow_to_html",
+    "flow_to_json",
+    "flow_to_mermaid",
+    "flow_to_svg",
+    "plugin",
+]

@@ -1,0 +1,112 @@
+"""Names that somebody may give a node, and that mean something to a format, a browser or a terminal."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+OWNED = "</script><script>document.title='owned'</script>"
+
+NAMES = (
+    "end",
+    "End",
+    "subgraph",
+    "graph",
+    "flowchart TB",
+    "class",
+    "click",
+    "style",
+    "default",
+    "node",
+    "strict digraph",
+    "n0",
+    "c1",
+    "i0",
+    "cluster_c1",
+    "__proto__",
+    "constructor",
+    "toString",
+    '"',
+    "'",
+    '"]',
+    "`markdown` **bold** _it_",
+    "a]b[c",
+    "{curly}",
+    "(round)",
+    "<b>bold</b>",
+    "<script>alert(1)</script>",
+    OWNED,
+    "</svg></style></title>",
+    "<!-- comment -->",
+    "]]>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "a\nb",
+    "a\r\nb",
+    "tab\there",
+    "back\\slash",
+    "\\",
+    "\\N \\G \\l \\r \\n",
+    "trailing\\",
+    "a\\\nb",
+    "#35;",
+    "#quot;",
+    "&amp;lt;",
+    "&lt;b&gt;",
+    "&#10;",
+    "ﬂ°°35¶ß",
+    "ﬂ°quot¶ß",
+    "<br/>",
+    "1. first",
+    "- item",
+    "* item",
+    "# title",
+    "$$x^2$$",
+    "%% note",
+    "%%{init: {'theme':'dark'}}%%",
+    "---",
+    "a --> b",
+    "a|b|c",
+    "a;b",
+    "fa:fa-car",
+    "::icon(fa fa-book)",
+    "x:::big",
+    "x@{ shape: circle }",
+    "javascript:alert(1)",
+    "http://example.org/?a=1&b=2",
+    "$title ${title}",
+    "{{ braces }} {% tag %}",
+    "%s %d {0}",
+    "\x00",
+    "\x1b[31mred",
+    "\x85",
+    "\u2028",
+    "\u202eevil",
+    "\ud800",
+    "\ufeffbom",
+    "\ufffe",
+    "\U0010ffff",
+    "naïve café",
+    "пингвин",
+    "企鹅企鹅",
+    "פינגווין",
+    "🐧",
+    "👩‍👩‍👧‍👦",
+    "e\u0301\u0301\u0301",
+    " padded ",
+    "two  spaces",
+    "\u00a0hard\u00a0",
+    "a" * 200,
+    "word " * 50,
+    "/",
+    "a/b",
+)
+
+
+def names() -> st.SearchStrategy[str]:
+    """Hostile names, and any text at all."""
+    any_text = st.text(st.characters(), min_size=1, max_size=30)
+    return st.one_of(st.sampled_from(NAMES), any_text).filter(usable)
+
+
+def usable(name: str) -> bool:
+    """Whether a node may have this name."""
+    return bool(name.strip()) and name not in ("OpenSea", "Rookery")
