@@ -208,7 +208,7 @@ def plans(draw: st.DrawFn, shape: FlowShape, depth: int = 1, quiet: bool = False
         case "mark":  # what branches note meets at a join
             done = {name: (Act("mark"),) for name in own} | done
         case "ask":  # what a node asks for passes the limit that it holds itself
-            done = {node.name: (Act("ask"),) for node in shape.nodes if node.limit is not None} | done
+            done |= {node.name: (Act("ask"),) for node in shape.nodes if node.limit is not None}
     asks = any(act.what == "ask" for doing in done.values() for act in doing)
     return Plan(
         acts=done,
