@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Metric
 
+from penguiflow import PenguiFlow
 from penguiflow_prometheus._cells import Ledger, Limits
 from penguiflow_prometheus._exposition import described, exposed
 from penguiflow_prometheus._families import Totals, totals
@@ -41,11 +42,26 @@ class Book:
         self._lock: threading.Lock = threading.Lock()
         self._ledgers: list[Ledger] = []
         self._idle: list[Ledger] = []
+        self._watched: list[PenguiFlow] = []
         self._ferry: Ferry = Ferry(self.prefix, self.totals)
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
             self._begin()
+
+    def claim(self, flow: PenguiFlow) -> bool:
+        """Whether a flow that starts is the caller's to count; `False` if somebody else counts it here already."""
+        self._after_fork()
+        with self._lock:
+            if any(watched is flow for watched in self._watched):
+                return False
+            self._watched.append(flow)
+            return True
+
+    def release(self, flow: PenguiFlow) -> None:
+        """A flow that was claimed has stopped."""
+        with self._lock:
+            self._watched = [watched for watched in self._watched if watched is not flow]
 
     def lend(self, limits: Limits) -> Ledger:
         """A ledger that nobody else writes to until it is given back."""

@@ -7,6 +7,7 @@ flow has stopped; what shows the present is 0 then.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -16,6 +17,8 @@ from penguiflow_prometheus._cells import Ledger, Limits
 from penguiflow_prometheus._ferry import multiprocess
 from penguiflow_prometheus._options import Options
 from penguiflow_prometheus._tallying import EVENT_TYPES, Watch
+
+log = logging.getLogger("penguiflow_prometheus")
 
 
 class Prometheus:
@@ -34,40 +37,46 @@ class Prometheus:
         self._options: Options = options or Options()
         self._registry: CollectorRegistry = REGISTRY if registry is None else registry
         self._limits: Limits = Limits(self._options.max_flows, self._options.max_nodes, self._options.max_error_types)
-        self._flows: int = 0
+        self._flows: list[PenguiFlow] = []
+        self._sits_out: list[PenguiFlow] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._book: Book | None = None
         self._shared: bool = False
         self._watch: Watch = self._aside()
 
     def _aside(self) -> Watch:
-        """For what comes while no flow runs, such as the last words of a node that ignored its end: not shown."""
+        """For what comes while it counts no flow, such as the last words of a node that ignored its end: not shown."""
         return Watch(Ledger(self._options.buckets, self._limits))
 
     async def start(self, flow: PenguiFlow) -> None:
-        """Begin to count.
+        """Begin to count, unless the flow is counted under the same names already.
 
         Raises:
-            RuntimeError: it counts already, in another event loop.
+            RuntimeError: it counts already, in another event loop, or sits out in one flow and is to count another.
             ValueError: the registry has other metrics of these names, or the multiprocess mode has no directory.
         """
         loop = asyncio.get_running_loop()
         if self._flows and loop is not self._loop:
-            raise RuntimeError(
-                "it watches a flow in another event loop already: give each loop a Prometheus() of its own"
-            )
-        if not self._flows:
-            self._begin()
-            self._loop = loop
-        self._flows += 1
-
-    def _begin(self) -> None:
+            raise RuntimeError("it watches a flow of another event loop: give each loop a Prometheus() of its own")
         options, shared = self._options, multiprocess()
         book = book_of(self._registry, options.prefix, Shape(options.buckets, options.exemplars))
-        self._watch = Watch(book.lend(self._limits))
-        self._book, self._shared = book, shared
-        if shared:
-            book.ferry.board(options.multiprocess_interval_s)
+        claimed = book.claim(flow)
+        if (self._flows or self._sits_out) and (not claimed or self._sits_out):
+            if claimed:
+                book.release(flow)
+            raise RuntimeError(
+                "it counts one of its flows and another does the same: give each a Prometheus() of its own"
+            )
+        if not claimed:
+            log.info("%s_* counts flow %r already: this plugin leaves it to the other one", options.prefix, flow.name)
+            self._sits_out.append(flow)
+            return
+        if not self._flows:
+            self._watch = Watch(book.lend(self._limits))
+            self._book, self._shared, self._loop = book, shared, loop
+            if shared:
+                book.ferry.board(options.multiprocess_interval_s)
+        self._flows.append(flow)
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
@@ -76,11 +85,16 @@ class Prometheus:
 
     async def stop(self, flow: PenguiFlow) -> None:
         """Count no more. In the multiprocess mode, all has been written when it returns."""
-        self._flows -= 1
-        if self._flows or self._book is None:
+        if flow in self._sits_out:
+            self._sits_out.remove(flow)
             return
-        watch, self._watch = self._watch, self._aside()
-        book, self._book, self._loop = self._book, None, None
+        self._flows.remove(flow)
+        book = self._book
+        assert book is not None
+        book.release(flow)
+        if self._flows:
+            return
+        watch, self._watch, self._book, self._loop = self._watch, self._aside(), None, None
         book.take_back(watch.ledger)
         if self._shared:
             await book.ferry.leave()

@@ -116,12 +116,14 @@ class MetricsServer:
     """A server that shows metrics, until it is closed.
 
     Attributes:
+        addr: The address that it listens on.
         port: The port that it listens on.
     """
 
     def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
         self._server: WSGIServer = server
         self._thread: threading.Thread = thread
+        self.addr: str = server.server_address[0]
         self.port: int = server.server_port
 
     def close(self) -> None:
