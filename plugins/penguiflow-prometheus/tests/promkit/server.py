@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -68,6 +69,14 @@ class Server:
         while [found for _, found in self.query(promql)] != [value]:
             assert time.monotonic() < until, f"{promql} is {self.query(promql)}, not {value}"
             time.sleep(0.05)
+
+    def answer(self, promql: str) -> list[tuple[dict[str, str], float]]:
+        """What an expression gives, once it gives numbers: a rate is none before the second scrape of a series."""
+        until = time.monotonic() + PATIENCE_S
+        while not (found := self.query(promql)) or any(math.isnan(value) for _, value in found):
+            assert time.monotonic() < until, f"{promql} gives {found}"
+            time.sleep(0.1)
+        return found
 
     def scraped_again(self) -> None:
         """Wait until a scrape that begins after now has been taken in."""
