@@ -123,7 +123,7 @@ class MetricsServer:
     def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
         self._server: WSGIServer = server
         self._thread: threading.Thread = thread
-        self.addr: str = server.server_address[0]
+        self.addr: str = str(server.server_address[0])
         self.port: int = server.server_port
 
     def close(self) -> None:
