@@ -60,9 +60,10 @@ async def bought(flow: PenguiFlow, order: Order) -> str:
 
 
 def lines(*names: str) -> Iterator[str]:
-    """What a scrape shows of these metrics."""
+    """What a scrape shows of these metrics, but for zeros."""
     text = generate_latest(REGISTRY).decode()
-    return (line for name in names for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} ")))
+    found = (line for name in names for line in text.splitlines() if line.startswith(f"{name}{{"))
+    return (line for line in found if not line.endswith(" 0.0"))
 
 
 async def sell_a_little() -> None:

@@ -261,6 +261,52 @@ async def test_the_nodes_of_subflows_and_playbooks_have_their_own_flow_as_a_labe
     nothing_is_active(seen)
 
 
+async def test_what_waits_in_a_subflow_is_shown_under_its_own_name(registry: CollectorRegistry):
+    may_go, going = asyncio.Event(), asyncio.Event()
+
+    @node
+    async def pour(count: int, ctx: Context) -> None:
+        for number in range(count):
+            await ctx.emit(number)
+
+    @node
+    async def drip(number: int) -> int:
+        if number == 1:
+            going.set()
+            await may_go.wait()
+        return number
+
+    inner = create(pour.to(drip), name="inner")
+    async with create(subflow("nested", inner), name="outer", plugins=[Prometheus(registry=registry)]) as flow:
+        handle = flow.start(4)
+        await going.wait()
+        seen = scraped(registry)
+        assert seen.by("penguiflow_messages_waiting", "flow") == {("inner",): 2}
+        assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("inner", "drip"): 2}
+        assert seen.by("penguiflow_node_runs_active", "node") == {("nested",): 1, ("drip",): 1}
+        may_go.set()
+        await handle.results()
+        nothing_is_active(scraped(registry))
+    assert [sample.labels["flow"] for sample in scraped(registry).samples if "flows_running" in sample.name] == [
+        "outer"
+    ]
+
+
+async def test_a_flow_and_its_nodes_are_shown_at_0_before_anything_happens(registry: CollectorRegistry):
+    inner = create(Node(tell.func, name="deep"), name="inner")
+    flow = create(sift.to(subflow("nested", inner)), name="outer", plugins=[Prometheus(registry=registry)])
+    async with flow:
+        seen = scraped(registry)
+    for outcome in ("completed", "failed", "cancelled", "expired"):
+        assert seen.value("penguiflow_traces_total", flow="outer", outcome=outcome) == 0
+    for place in (("outer", "sift"), ("outer", "nested"), ("inner", "deep")):
+        labels = dict(zip(("flow", "node"), place, strict=True))
+        assert seen.value("penguiflow_node_retries_total", **labels) == 0
+        for outcome in ("success", "failed", "cancelled", "expired"):
+            assert seen.value("penguiflow_node_runs_total", outcome=outcome, **labels) == 0
+    assert seen.by("penguiflow_flows_running", "flow") == {("outer",): 1}
+
+
 async def test_failures_of_other_plugins_are_counted(registry: CollectorRegistry, caplog: pytest.LogCaptureFixture):
     class Clumsy:
         name = "clumsy"

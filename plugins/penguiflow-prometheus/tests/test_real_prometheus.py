@@ -83,19 +83,22 @@ async def test_promql_gives_the_true_counts(server: Server, registry: CollectorR
     assert total == pytest.approx(sum(ended))
 
 
-async def test_what_came_between_two_scrapes_is_what_increase_gives(server: Server, registry: CollectorRegistry):
+async def test_increase_sees_the_first_events_of_a_flow_too(server: Server, registry: CollectorRegistry):
     async with busy([Prometheus(registry=registry)], "grows") as flow:
-        await use(flow, range(1, 2))
         await asyncio.to_thread(server.scraped_again)
         began = time.time()
-        await use(flow, range(1, 5))
+        await use(flow, range(1, 6))
         await asyncio.to_thread(server.scraped_again)
-    seconds = int(time.time() - began) + 2
-    first = server.number(f'penguiflow_traces_total{{flow="grows"}} @ {began}')
-    last = server.number('penguiflow_traces_total{flow="grows"}')
-    assert last - first == 4
-    grown = server.number(f'increase(penguiflow_traces_total{{flow="grows"}}[{seconds}s])')
-    assert 3 <= grown <= 6  # Prometheus extrapolates to the ends of the range
+        range_s = int(time.time() - began) + 2
+        for outcome, count in (("completed", 4), ("failed", 1)):
+            series = f'penguiflow_traces_total{{flow="grows", outcome="{outcome}"}}'
+            assert server.number(f"{series} @ {began}") == 0
+            assert server.number(f"{series} - {series} @ {began}") == count
+            grown = server.number(f"increase({series}[{range_s}s])")
+            assert count * 0.75 <= grown <= count * 2  # Prometheus extrapolates to the ends of the range
+        assert (
+            server.number('increase(penguiflow_node_runs_total{flow="grows", node="tell", outcome="success"}[1m])') > 0
+        )
 
 
 async def test_exemplars_can_be_queried_and_lead_to_the_trace(server: Server, registry: CollectorRegistry):
@@ -136,9 +139,9 @@ async def test_active_gauges_rise_and_are_0_after_a_storm_of_cancellations(serve
         handles = [flow.start(number) for number in range(500)]
         for _ in handles:
             await running.acquire()
-        await asyncio.to_thread(server.wait, 'penguiflow_traces_active{flow="storm"}', 500)
+        await asyncio.to_thread(server.wait, 'sum(penguiflow_traces_active{flow="storm"})', 500)
         await asyncio.to_thread(server.wait, 'penguiflow_node_runs_active{flow="storm"}', 500)
         await asyncio.gather(*(handle.cancel() for handle in handles))
-        await asyncio.to_thread(server.wait, 'penguiflow_traces_active{flow="storm"}', 0)
+        await asyncio.to_thread(server.wait, 'sum(penguiflow_traces_active{flow="storm"})', 0)
         await asyncio.to_thread(server.wait, 'penguiflow_node_runs_active{flow="storm"}', 0)
     assert server.by('penguiflow_traces_total{flow="storm"}', "outcome") == {("cancelled",): 500}

@@ -8,6 +8,7 @@ its limits, so what it takes does not grow with the number of events, and no eve
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import NamedTuple
 
 OTHER = "(other)"  # no name in Python looks so
@@ -74,7 +75,10 @@ def later(one: Mark | None, other: Mark | None) -> Mark | None:
 
 
 class FlowCells:
-    """What is added up for a flow. `ended` is by outcome, `started` and `active` by mode, `failures` by error type."""
+    """What is added up for a flow: what `ended` by outcome, `started` and `active` by mode, `failures` by error type.
+
+    `ran` says that it ran by itself, and not only inside others.
+    """
 
     __slots__ = (
         "active",
@@ -84,6 +88,7 @@ class FlowCells:
         "first_chunk",
         "hops",
         "plugin_errors",
+        "ran",
         "running",
         "started",
         "tokens",
@@ -91,6 +96,7 @@ class FlowCells:
     )
 
     def __init__(self) -> None:
+        self.ran: bool = False
         self.running: int = 0
         self.started: dict[str, int] = {}
         self.active: dict[str, int] = {}
@@ -137,7 +143,7 @@ class Ledger:
         self.bounds: tuple[float, ...] = bounds
         self.limits: Limits = limits
         self.flows: dict[str, FlowCells] = {}
-        self.nodes: dict[tuple[str, str], NodeCells] = {}
+        self.nodes: dict[tuple[str, str | None], NodeCells] = {}
         self.error_types: set[str] = set()
 
     def new_flow(self, name: str) -> FlowCells:
@@ -146,12 +152,18 @@ class Ledger:
             name = OTHER
         return self.flows.setdefault(name, FlowCells())
 
-    def new_node(self, flow_name: str, node_name: str) -> NodeCells:
+    def new_node(self, flow_name: str, node_name: str | None) -> NodeCells:
         """The cells of a node that has none of its own."""
-        key = (flow_name, node_name)
+        key: tuple[str, str | None] = (flow_name, node_name)
         if len(self.nodes) >= self.limits.nodes:
             key = (OTHER, OTHER)
         return self.nodes.setdefault(key, NodeCells(self.bounds))
+
+    def expect(self, flow_name: str, node_names: Iterable[str]) -> None:
+        """Make the cells of nodes before anything happens: what goes from nothing to 1 has no rate."""
+        for name in node_names:
+            if (flow_name, name) not in self.nodes:
+                self.new_node(flow_name, name)
 
     def error_type(self, name: str) -> str:
         """The label of an error type."""

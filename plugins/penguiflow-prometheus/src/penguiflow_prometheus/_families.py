@@ -74,7 +74,9 @@ FAMILIES = (
     CHARACTERS,
 )
 
-_OUTCOMES = {
+MODES = ("ask", "stream", "start", "emit")
+OUTCOMES = ("completed", "failed", "cancelled", "expired")
+RUN_OUTCOMES = {
     "node_success": "success",
     "node_failed": "failed",
     "node_cancelled": "cancelled",
@@ -115,36 +117,44 @@ def _add(rows: dict[tuple[str, ...], Tally | Timing], labels: tuple[str, ...], v
 
 
 def _rows(ledger: Ledger) -> Iterator[Row]:
-    # `list` and `copy` take the whole of a dictionary at once, while the loop may add to it.
-    for name, flow in list(ledger.flows.items()):
+    # A copy takes the whole of a dictionary at once, while the loop may add to it.
+    for name, flow in ledger.flows.copy().items():
         yield from _flow_rows(name, flow)
-    for key, node in list(ledger.nodes.items()):
-        yield from _node_rows(key, node)
+    for (flow_name, node_name), node in ledger.nodes.copy().items():
+        yield from _node_rows((flow_name, str(node_name)), node)
 
 
 def _flow_rows(name: str, flow: FlowCells) -> Iterator[Row]:
     labels = (name,)
-    yield FLOWS_RUNNING, labels, flow.running
-    yield from ((TRACES_STARTED, (name, mode), count) for mode, count in flow.started.copy().items())
-    yield from ((TRACES_ACTIVE, (name, mode), count) for mode, count in flow.active.copy().items())
+    if flow.ran:
+        yield from _rows_of_what_ran(name, flow)
     for outcome, timing in flow.ended.copy().items():
         yield TRACES, (name, outcome), timing.count
         yield TRACE_SECONDS, (name, outcome), timing
     yield from ((TRACE_ERRORS, (name, kind), tally) for kind, tally in flow.failures.copy().items())
-    if flow.started:
-        yield HOPS, labels, flow.hops
-        yield TOKENS, labels, flow.tokens
-        yield COST, labels, flow.cost
-        yield WAITING, labels, flow.waiting
+    yield WAITING, labels, flow.waiting
     if flow.first_chunk is not None:
         yield FIRST_CHUNK, labels, flow.first_chunk
     yield from ((PLUGIN_ERRORS, (name, *key), count) for key, count in flow.plugin_errors.copy().items())
 
 
+def _rows_of_what_ran(name: str, flow: FlowCells) -> Iterator[Row]:
+    """What a flow has from its start, zeros included: a rate needs a number from before the first event."""
+    labels = (name,)
+    yield FLOWS_RUNNING, labels, flow.running
+    yield from ((TRACES_STARTED, (name, mode), flow.started.get(mode, 0)) for mode in MODES)
+    yield from ((TRACES_ACTIVE, (name, mode), flow.active.get(mode, 0)) for mode in MODES)
+    yield from ((TRACES, (name, outcome), 0) for outcome in OUTCOMES)
+    yield HOPS, labels, flow.hops
+    yield TOKENS, labels, flow.tokens
+    yield COST, labels, flow.cost
+
+
 def _node_rows(key: tuple[str, str], node: NodeCells) -> Iterator[Row]:
+    yield from ((NODE_RUNS, (*key, outcome), 0) for outcome in RUN_OUTCOMES.values())
     for kind, timing in node.runs.copy().items():
-        yield NODE_RUNS, (*key, _OUTCOMES[kind]), timing.count
-        yield NODE_SECONDS, (*key, _OUTCOMES[kind]), timing
+        yield NODE_RUNS, (*key, RUN_OUTCOMES[kind]), timing.count
+        yield NODE_SECONDS, (*key, RUN_OUTCOMES[kind]), timing
     yield NODE_ACTIVE, key, node.active
     yield QUEUE_WAIT, key, node.queue_wait
     yield QUEUE_DEPTH, key, node.waiting

@@ -23,6 +23,7 @@ from penguiflow_prometheus._families import COUNTER, GAUGE, Family, Totals
 log = logging.getLogger("penguiflow_prometheus")
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+OLD_DIRECTORY = "prometheus_multiproc_dir"  # as `prometheus_client` called it once, and still takes it
 GAUGES_OF = "livesum"  # added up over the processes that live: `mark_process_dead` takes one out
 
 Key = tuple[str, tuple[str, ...]]
@@ -36,14 +37,14 @@ def multiprocess() -> bool:
     """
     if values.ValueClass is values.MutexValue:
         return False
-    if not os.path.isdir(os.environ.get(DIRECTORY, "")):
+    if not os.path.isdir(directory()):
         raise ValueError(f"{DIRECTORY} names the directory of the multiprocess mode: make {directory()!r} first")
     return True
 
 
-def directory() -> str | None:
+def directory() -> str:
     """Where the processes' files are."""
-    return os.environ.get(DIRECTORY)
+    return os.environ.get(DIRECTORY) or os.environ.get(OLD_DIRECTORY, "")
 
 
 class _Trip:
@@ -109,8 +110,10 @@ class Ferry:
     async def leave(self) -> None:
         """One flow less. With the last one the files are complete, and the thread is gone."""
         with self._aboard:
+            if self._trip is None:
+                return  # it boarded in the parent process
             self._flows -= 1
-            if self._flows or self._trip is None:
+            if self._flows:
                 return
             trip, self._trip = self._trip, None
         await trip.end()

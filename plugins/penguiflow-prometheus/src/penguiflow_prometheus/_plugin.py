@@ -11,7 +11,7 @@ import logging
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from penguiflow import FlowEvent, PenguiFlow, hookimpl
+from penguiflow import FlowEvent, Graph, PenguiFlow, hookimpl
 from penguiflow_prometheus._book import Book, Shape, book_of
 from penguiflow_prometheus._cells import Ledger, Limits
 from penguiflow_prometheus._ferry import multiprocess
@@ -61,22 +61,33 @@ class Prometheus:
         options, shared = self._options, multiprocess()
         book = book_of(self._registry, options.prefix, Shape(options.buckets, options.exemplars))
         claimed = book.claim(flow)
-        if (self._flows or self._sits_out) and (not claimed or self._sits_out):
+        if self._sits_out if claimed else self._flows:
             if claimed:
                 book.release(flow)
             raise RuntimeError(
-                "it counts one of its flows and another does the same: give each a Prometheus() of its own"
+                "of its flows, it counts one and sits out in another: give each a Prometheus() of its own"
             )
         if not claimed:
-            log.info("%s_* counts flow %r already: this plugin leaves it to the other one", options.prefix, flow.name)
+            log.info("%s_* counts flow %r already: this plugin sits out", options.prefix, flow.name)
             self._sits_out.append(flow)
             return
         if not self._flows:
-            self._watch = Watch(book.lend(self._limits))
-            self._book, self._shared, self._loop = book, shared, loop
-            if shared:
-                book.ferry.board(options.multiprocess_interval_s)
+            self._begin(book, shared)
+            self._loop = loop
         self._flows.append(flow)
+        self._expect(flow.graph)
+
+    def _begin(self, book: Book, shared: bool) -> None:
+        self._watch = Watch(book.lend(self._limits))
+        self._book, self._shared = book, shared
+        if shared:
+            book.ferry.board(self._options.multiprocess_interval_s)
+
+    def _expect(self, graph: Graph) -> None:
+        self._watch.ledger.expect(graph.name, (node.name for node in graph.nodes))
+        for node in graph.nodes:
+            if node.subgraph is not None:
+                self._expect(node.subgraph)
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:

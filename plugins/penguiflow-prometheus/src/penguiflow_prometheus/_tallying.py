@@ -37,8 +37,8 @@ class Watch:
     def node(self, event: FlowEvent) -> NodeCells:
         """The cells of the event's node."""
         key = (event.flow_name, event.node_name)
-        cells = self.ledger.nodes.get(key)  # type: ignore[arg-type]
-        return self.ledger.new_node(event.flow_name, str(event.node_name)) if cells is None else cells
+        cells = self.ledger.nodes.get(key)
+        return self.ledger.new_node(*key) if cells is None else cells
 
     def timing(self, timings: dict[str, Timing], key: str) -> Timing:
         """The histogram of a key."""
@@ -143,7 +143,9 @@ def _plugin_error(watch: Watch, event: FlowEvent) -> None:
 
 
 def _flow_start(watch: Watch, event: FlowEvent) -> None:
-    watch.flow(event).running += 1
+    flow = watch.flow(event)
+    flow.ran = True
+    flow.running += 1
 
 
 def _flow_stop(watch: Watch, event: FlowEvent) -> None:
