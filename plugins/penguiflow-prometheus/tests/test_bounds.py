@@ -7,18 +7,13 @@ import tracemalloc
 
 import pytest
 from prometheus_client import CollectorRegistry
-from promkit.flows import tell
+from promkit.flows import pour, tell
 from promkit.scrapes import scraped, scraped_plainly
 from pydantic import ValidationError
 
 from penguiflow import Budget, Context, FlowError, Message, Node, create, node
 from penguiflow_prometheus import Options, Prometheus
 from penguiflow_prometheus.bench import growth
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
 
 
 async def test_error_types_beyond_the_limit_share_a_label(registry: CollectorRegistry):
@@ -68,11 +63,6 @@ async def test_ten_times_the_traces_take_no_more_memory():
 
 
 async def test_traces_that_are_cancelled_while_they_wait_take_no_memory_either(registry: CollectorRegistry):
-    @node
-    async def pour(count: int, ctx: Context) -> None:
-        for number in range(count):
-            await ctx.emit(number)
-
     @node
     async def stuck(number: int) -> None:
         await asyncio.Event().wait()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from prometheus_client import CollectorRegistry
-from promkit.flows import Ledger, busy, linger, sift, tell, use
+from promkit.flows import Ledger, Tap, busy, linger, pour, sift, tell, use
 from promkit.scrapes import Scrape, scraped, scraped_plainly
 
 from penguiflow import (
@@ -23,11 +23,6 @@ from penguiflow import (
     subflow,
 )
 from penguiflow_prometheus import Options, Prometheus
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
 
 
 def as_floats(counted: dict) -> dict:
@@ -162,30 +157,18 @@ def nothing_is_active(seen: Scrape) -> None:
 
 
 async def test_messages_that_wait_are_shown_and_are_gone_with_their_trace(registry: CollectorRegistry):
-    going, may_go = asyncio.Event(), asyncio.Event()
-
-    @node
-    async def pour(count: int, ctx: Context) -> None:
-        for number in range(count):
-            await ctx.emit(number)
-
-    @node
-    async def drip(number: int) -> int:
-        if number == 1:
-            going.set()
-            await may_go.wait()
-        return number
-
-    async with create(pour.to(drip), name="tap", plugins=[Prometheus(registry=registry)], queue_maxsize=8) as flow:
+    tap = Tap()
+    flow = create(pour.to(tap.node), name="tap", plugins=[Prometheus(registry=registry)], queue_maxsize=8)
+    async with flow:
         first, second = flow.start(6), flow.start(6)
-        await going.wait()
+        await tap.holds.wait()
         await asyncio.sleep(0)
         seen = scraped(registry)
         assert seen.by("penguiflow_node_queue_depth", "node") == {("drip",): 8}
         assert seen.by("penguiflow_messages_waiting", "flow") == {("tap",): 8}
         await first.cancel()
         assert scraped(registry).by("penguiflow_node_queue_depth", "node") == {("drip",): 4}
-        may_go.set()
+        tap.opened.set()
         await second.results()
         nothing_is_active(scraped(registry))
 
@@ -262,29 +245,16 @@ async def test_the_nodes_of_subflows_and_playbooks_have_their_own_flow_as_a_labe
 
 
 async def test_what_waits_in_a_subflow_is_shown_under_its_own_name(registry: CollectorRegistry):
-    may_go, going = asyncio.Event(), asyncio.Event()
-
-    @node
-    async def pour(count: int, ctx: Context) -> None:
-        for number in range(count):
-            await ctx.emit(number)
-
-    @node
-    async def drip(number: int) -> int:
-        if number == 1:
-            going.set()
-            await may_go.wait()
-        return number
-
-    inner = create(pour.to(drip), name="inner")
+    tap = Tap()
+    inner = create(pour.to(tap.node), name="inner")
     async with create(subflow("nested", inner), name="outer", plugins=[Prometheus(registry=registry)]) as flow:
         handle = flow.start(4)
-        await going.wait()
+        await tap.holds.wait()
         seen = scraped(registry)
         assert seen.by("penguiflow_messages_waiting", "flow") == {("inner",): 2}
         assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("inner", "drip"): 2}
         assert seen.by("penguiflow_node_runs_active", "node") == {("nested",): 1, ("drip",): 1}
-        may_go.set()
+        tap.opened.set()
         await handle.results()
         nothing_is_active(scraped(registry))
     assert [sample.labels["flow"] for sample in scraped(registry).samples if "flows_running" in sample.name] == [

@@ -67,15 +67,24 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=os.environ
-                | {"PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": str(WORKER.parent.parent)}
-                | environment,
+                env=shared(folder) | environment,
             )
             stack.enter_context(process)
             stack.callback(process.kill)
             return Worker(process)
 
         yield started
+
+
+def shared(folder: Path) -> dict[str, str]:
+    """The environment of a process that shares a directory."""
+    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": str(WORKER.parent.parent)}
+
+
+def ran(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A script that was run as such a process."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=shared(folder))
 
 
 def waited(seen: Callable[[], object], value: object) -> None:
@@ -154,10 +163,7 @@ def test_without_its_directory_the_flow_runs_all_the_same(tmp_path: Path, made: 
         "        print(await flow.ask(1))\n"
         "asyncio.run(main())\n"
     )
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": str(WORKER.parent.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | environment
-    )
+    done = ran(script, folder)
     assert done.returncode == 0, done.stderr
     assert "told 1" in done.stdout
     if not made:
@@ -185,9 +191,6 @@ def test_a_process_that_is_forked_counts_from_nothing(tmp_path: Path):
         "    with start_http_server(0) as server:\n"
         "        print(urllib.request.urlopen(f'http://127.0.0.1:{server.port}').read().decode())\n"
     )
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(WORKER.parent.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | environment
-    )
+    done = ran(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert traces(read(done.stdout)) == {("busy",): 40}

@@ -9,16 +9,11 @@ import weakref
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
-from promkit.flows import busy, tell, use
+from promkit.flows import busy, sift, tell, use
 from promkit.scrapes import scraped
 
-from penguiflow import PluginError, create, node
+from penguiflow import FlowError, PenguiFlow, PluginError, create, node
 from penguiflow_prometheus import Options, Prometheus
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
 
 
 async def test_the_default_registry_has_the_metrics_beside_its_others():
@@ -109,6 +104,51 @@ def test_counters_go_on_when_a_flow_runs_again_in_another_loop(registry: Collect
     asyncio.run(once())
     asyncio.run(once())
     assert scraped(registry).value("penguiflow_traces_total", flow="again", outcome="completed") == 2
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["the flow runs again", "the flow is forgotten"])
+def test_a_flow_whose_loop_ended_before_it_was_stopped_leaves_nothing_active(registry: CollectorRegistry, again: bool):
+    async def never_stopped(flow: PenguiFlow, running: asyncio.Event) -> None:
+        flow.run()
+        flow.start(1)
+        await running.wait()
+        assert scraped(registry).by("penguiflow_node_runs_active", "node") == {("stuck",): 1}
+
+    async def stopped(flow: PenguiFlow) -> None:
+        async with flow:
+            assert scraped(registry).value("penguiflow_flows_running", flow="lost") == 1
+
+    def use_it() -> None:
+        running = asyncio.Event()
+
+        @node
+        async def stuck(number: int) -> None:
+            running.set()
+            await asyncio.Event().wait()
+
+        flow = create(stuck, name="lost", plugins=[Prometheus(registry=registry)])
+        asyncio.run(never_stopped(flow, running))
+        if again:
+            asyncio.run(stopped(flow))
+
+    use_it()
+    gc.collect()
+    seen = scraped(registry)
+    assert not seen.by("penguiflow_node_runs_active", "node")
+    assert not seen.by("penguiflow_traces_active", "mode")
+    assert not seen.by("penguiflow_flows_running", "flow")
+    assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == 1
+
+
+async def test_of_two_exemplars_of_a_series_the_later_is_shown(registry: CollectorRegistry):
+    one, two = (create(sift, name="busy", plugins=[Prometheus(registry=registry)]) for _ in range(2))
+    async with one, two:
+        for flow in (one, two, one):
+            last = flow.start(5)
+            with pytest.raises(FlowError):
+                await last.result()
+            (exemplar,) = scraped(registry).exemplars("penguiflow_trace_errors_total")
+            assert exemplar.labels == {"trace_id": last.trace_id}
 
 
 async def test_metrics_of_the_same_name_are_refused_with_the_way_out(

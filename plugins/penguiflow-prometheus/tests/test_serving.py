@@ -22,11 +22,6 @@ from penguiflow_prometheus import Prometheus, metrics_app, start_http_server
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
 @asynccontextmanager
 async def served(registry: CollectorRegistry | None) -> AsyncIterator[httpx.AsyncClient]:
     """The application in uvicorn, in this loop, and a client of it."""

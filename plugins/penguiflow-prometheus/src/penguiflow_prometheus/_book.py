@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from prometheus_client import CollectorRegistry, Metric
 
@@ -39,10 +39,10 @@ class Book:
 
     def _begin(self) -> None:
         self._pid: int = os.getpid()
-        self._lock: threading.Lock = threading.Lock()
+        self._lock: threading.RLock = threading.RLock()  # the garbage collector may give a ledger back at any point
         self._ledgers: list[Ledger] = []
         self._idle: list[Ledger] = []
-        self._watched: list[PenguiFlow] = []
+        self._watched: WeakSet[PenguiFlow] = WeakSet()
         self._ferry: Ferry = Ferry(self.prefix, self.totals)
 
     def _after_fork(self) -> None:
@@ -53,15 +53,15 @@ class Book:
         """Whether a flow that starts is the caller's to count; `False` if somebody else counts it here already."""
         self._after_fork()
         with self._lock:
-            if any(watched is flow for watched in self._watched):
+            if flow in self._watched:
                 return False
-            self._watched.append(flow)
+            self._watched.add(flow)
             return True
 
     def release(self, flow: PenguiFlow) -> None:
         """A flow that was claimed has stopped."""
         with self._lock:
-            self._watched = [watched for watched in self._watched if watched is not flow]
+            self._watched.discard(flow)
 
     def lend(self, limits: Limits) -> Ledger:
         """A ledger that nobody else writes to until it is given back."""

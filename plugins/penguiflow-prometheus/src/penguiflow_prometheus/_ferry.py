@@ -103,9 +103,9 @@ class Ferry:
     def board(self, interval_s: float) -> None:
         """One more flow runs: from the first one on, the files are brought up to date every so many seconds."""
         with self._aboard:
-            self._flows += 1
             if self._trip is None:
                 self._trip = _Trip(self.carry, interval_s)
+            self._flows += 1
 
     async def leave(self) -> None:
         """One flow less. With the last one the files are complete, and the thread is gone."""

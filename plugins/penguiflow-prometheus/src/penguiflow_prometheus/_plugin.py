@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -19,6 +20,8 @@ from penguiflow_prometheus._options import Options
 from penguiflow_prometheus._tallying import EVENT_TYPES, Watch
 
 log = logging.getLogger("penguiflow_prometheus")
+
+TWICE = "of its flows, it counts one and sits out in another: give each a Prometheus() of its own"
 
 
 class Prometheus:
@@ -42,6 +45,7 @@ class Prometheus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._book: Book | None = None
         self._shared: bool = False
+        self._give_back: weakref.finalize[..., Prometheus] | None = None
         self._watch: Watch = self._aside()
 
     def _aside(self) -> Watch:
@@ -56,32 +60,40 @@ class Prometheus:
             ValueError: the registry has other metrics of these names, or the multiprocess mode has no directory.
         """
         loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop.is_closed():
+            await self._end()  # of flows that were never stopped
         if self._flows and loop is not self._loop:
             raise RuntimeError("it watches a flow of another event loop: give each loop a Prometheus() of its own")
-        options, shared = self._options, multiprocess()
-        book = book_of(self._registry, options.prefix, Shape(options.buckets, options.exemplars))
-        claimed = book.claim(flow)
-        if self._sits_out if claimed else self._flows:
-            if claimed:
-                book.release(flow)
-            raise RuntimeError(
-                "of its flows, it counts one and sits out in another: give each a Prometheus() of its own"
-            )
-        if not claimed:
-            log.info("%s_* counts flow %r already: this plugin sits out", options.prefix, flow.name)
+        book = book_of(self._registry, self._options.prefix, Shape(self._options.buckets, self._options.exemplars))
+        if book.claim(flow):
+            self._count(flow, book, loop)
+        elif self._flows:
+            raise RuntimeError(TWICE)
+        else:
+            log.info("%s_* counts flow %r already: this plugin sits out", self._options.prefix, flow.name)
             self._sits_out.append(flow)
-            return
-        if not self._flows:
-            self._begin(book, shared)
-            self._loop = loop
+
+    def _count(self, flow: PenguiFlow, book: Book, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            if self._sits_out:
+                raise RuntimeError(TWICE)
+            if not self._flows:
+                self._begin(book)
+        except BaseException:
+            book.release(flow)
+            raise
+        self._loop = loop
         self._flows.append(flow)
         self._expect(flow.graph)
 
-    def _begin(self, book: Book, shared: bool) -> None:
-        self._watch = Watch(book.lend(self._limits))
-        self._book, self._shared = book, shared
+    def _begin(self, book: Book) -> None:
+        shared = multiprocess()
         if shared:
             book.ferry.board(self._options.multiprocess_interval_s)
+        ledger = book.lend(self._limits)
+        self._give_back = weakref.finalize(self, book.take_back, ledger)  # at the latest when nobody has this any more
+        self._give_back.atexit = False
+        self._watch, self._book, self._shared = Watch(ledger), book, shared
 
     def _expect(self, graph: Graph) -> None:
         self._watch.ledger.expect(graph.name, (node.name for node in graph.nodes))
@@ -100,13 +112,20 @@ class Prometheus:
             self._sits_out.remove(flow)
             return
         self._flows.remove(flow)
-        book = self._book
-        assert book is not None
-        book.release(flow)
-        if self._flows:
+        if self._book is not None:
+            self._book.release(flow)
+        if not self._flows:
+            await self._end()
+
+    async def _end(self) -> None:
+        book, self._book, self._loop = self._book, None, None
+        if book is None or self._give_back is None:
             return
-        watch, self._watch, self._book, self._loop = self._watch, self._aside(), None, None
-        book.take_back(watch.ledger)
+        for flow in self._flows:
+            book.release(flow)
+        self._flows.clear()
+        self._watch = self._aside()
+        self._give_back()
         if self._shared:
             await book.ferry.leave()
 

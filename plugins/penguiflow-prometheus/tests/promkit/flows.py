@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from penguiflow import Context, FlowError, FlowEvent, PenguiFlow, create, hookimpl, node
+from penguiflow import Context, FlowError, FlowEvent, Node, PenguiFlow, create, hookimpl, node
 
 
 class Ledger:
@@ -51,6 +51,28 @@ async def tell(number: int, ctx: Context) -> str:
 @node(timeout_s=0.001)
 async def linger(number: int) -> None:
     await asyncio.Event().wait()
+
+
+@node
+async def pour(count: int, ctx: Context) -> None:
+    """Emits so many numbers, without waiting."""
+    for number in range(count):
+        await ctx.emit(number)
+
+
+class Tap:
+    """A node `drip` that holds the number 1 until it is opened, so that those after it wait."""
+
+    def __init__(self) -> None:
+        self.holds = asyncio.Event()
+        self.opened = asyncio.Event()
+        self.node = Node(self._drip, name="drip")
+
+    async def _drip(self, number: int) -> int:
+        if number == 1:
+            self.holds.set()
+            await self.opened.wait()
+        return number
 
 
 def busy(plugins: list[object], name: str = "busy") -> PenguiFlow:
