@@ -11,7 +11,7 @@ from promkit.flows import pour, tell
 from promkit.scrapes import scraped, scraped_plainly
 from pydantic import ValidationError
 
-from penguiflow import Budget, Context, FlowError, Message, Node, create, node
+from penguiflow import Budget, Context, FlowError, FlowEvent, Message, Node, create, hookimpl, node
 from penguiflow_prometheus import Options, Prometheus
 from penguiflow_prometheus.bench import growth
 
@@ -45,6 +45,24 @@ async def test_flows_and_nodes_beyond_the_limits_share_a_label(registry: Collect
         ("flow 2", "tell"): 1,
         ("(other)", "(other)"): 2,
     }
+
+
+async def test_plugins_beyond_the_limit_share_a_label(registry: CollectorRegistry, caplog: pytest.LogCaptureFixture):
+    class Clumsy:
+        event_types = ("flow_start",)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @hookimpl
+        def on_event(self, event: FlowEvent) -> None:
+            raise RuntimeError("stumbled")
+
+    counts = Prometheus(Options(max_error_types=2), registry=registry)
+    async with create(tell, name="clumsy", plugins=[counts, *(Clumsy(f"clumsy {number}") for number in range(5))]):
+        expected = {("clumsy 0",): 1, ("clumsy 1",): 1, ("(other)",): 3}
+        assert scraped(registry).by("penguiflow_plugin_errors_total", "plugin") == expected
+    assert "stumbled" in caplog.text
 
 
 async def test_flows_that_come_and_go_leave_one_set_of_metrics(registry: CollectorRegistry):

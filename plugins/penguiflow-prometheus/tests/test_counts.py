@@ -146,6 +146,8 @@ async def test_gauges_show_what_runs_and_are_0_after_a_storm_of_cancellations(re
         await asyncio.gather(*(handle.cancel() for handle in handles))
         nothing_is_active(scraped(registry))
         assert scraped(registry).value("penguiflow_traces_total", flow="storm", outcome="cancelled") == len(handles)
+        assert not scraped(registry).by("penguiflow_trace_errors_total", "error_type")
+    assert "TRACE_CANCELLED" not in str(scraped(registry).metrics)
     assert not scraped(registry).by("penguiflow_flows_running", "flow")
 
 
@@ -211,6 +213,32 @@ async def test_what_a_join_holds_counts_as_waiting(registry: CollectorRegistry):
         may_come.set()
         await handle.result()
         nothing_is_active(scraped(registry))
+
+
+async def test_what_a_join_holds_is_gone_when_its_trace_starves(registry: CollectorRegistry):
+    @node
+    async def fork(number: int) -> int:
+        return number
+
+    @node
+    async def one(number: int) -> int:
+        return number
+
+    @node
+    async def two(number: int) -> int:
+        return number
+
+    @node
+    async def silent(number: int) -> None:
+        return None
+
+    all_three = join_k("all_three", 3)
+    steps = (fork.to(one, two, silent), *(step.to(all_three) for step in (one, two, silent)))
+    async with create(*steps, name="starved", plugins=[Prometheus(registry=registry)]) as flow:
+        with pytest.raises(FlowError, match="2 of 3"):
+            await flow.ask(1)
+        nothing_is_active(scraped(registry))
+    assert scraped(registry).by("penguiflow_trace_errors_total", "error_type") == {("JOIN_STARVED",): 1}
 
 
 async def test_the_nodes_of_subflows_and_playbooks_have_their_own_flow_as_a_label(registry: CollectorRegistry):

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
-from promkit.flows import busy, sift, tell, use
+from promkit.flows import Tap, busy, pour, sift, tell, use
 from promkit.scrapes import scraped
 
 from penguiflow import FlowError, PenguiFlow, PluginError, create, node
@@ -108,35 +108,31 @@ def test_counters_go_on_when_a_flow_runs_again_in_another_loop(registry: Collect
 
 @pytest.mark.parametrize("again", [True, False], ids=["the flow runs again", "the flow is forgotten"])
 def test_a_flow_whose_loop_ended_before_it_was_stopped_leaves_nothing_active(registry: CollectorRegistry, again: bool):
-    async def never_stopped(flow: PenguiFlow, running: asyncio.Event) -> None:
+    async def never_stopped(flow: PenguiFlow, tap: Tap) -> None:
         flow.run()
-        flow.start(1)
-        await running.wait()
-        assert scraped(registry).by("penguiflow_node_runs_active", "node") == {("stuck",): 1}
+        flow.start(3)
+        await tap.holds.wait()
+        await asyncio.sleep(0)
+        seen = scraped(registry)
+        assert seen.by("penguiflow_node_runs_active", "node") == {("drip",): 1}
+        assert seen.by("penguiflow_messages_waiting", "flow") == {("lost",): 1}
 
     async def stopped(flow: PenguiFlow) -> None:
         async with flow:
             assert scraped(registry).value("penguiflow_flows_running", flow="lost") == 1
 
     def use_it() -> None:
-        running = asyncio.Event()
-
-        @node
-        async def stuck(number: int) -> None:
-            running.set()
-            await asyncio.Event().wait()
-
-        flow = create(stuck, name="lost", plugins=[Prometheus(registry=registry)])
-        asyncio.run(never_stopped(flow, running))
+        tap = Tap()
+        flow = create(pour.to(tap.node), name="lost", plugins=[Prometheus(registry=registry)])
+        asyncio.run(never_stopped(flow, tap))
         if again:
             asyncio.run(stopped(flow))
 
     use_it()
     gc.collect()
     seen = scraped(registry)
-    assert not seen.by("penguiflow_node_runs_active", "node")
-    assert not seen.by("penguiflow_traces_active", "mode")
-    assert not seen.by("penguiflow_flows_running", "flow")
+    for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting", "flows_running"):
+        assert {sample.value for sample in seen.samples if sample.name == f"penguiflow_{name}"} == {0}, name
     assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == 1
 
 

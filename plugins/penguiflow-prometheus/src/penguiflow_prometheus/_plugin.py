@@ -46,11 +46,7 @@ class Prometheus:
         self._book: Book | None = None
         self._shared: bool = False
         self._give_back: weakref.finalize[..., Prometheus] | None = None
-        self._watch: Watch = self._aside()
-
-    def _aside(self) -> Watch:
-        """For what comes while it counts no flow, such as the last words of a node that ignored its end: not shown."""
-        return Watch(Ledger(self._options.buckets, self._limits))
+        self._watch: Watch = Watch(Ledger(self._options.buckets, self._limits))
 
     async def start(self, flow: PenguiFlow) -> None:
         """Begin to count, unless the flow is counted under the same names already.
@@ -90,10 +86,12 @@ class Prometheus:
         shared = multiprocess()
         if shared:
             book.ferry.board(self._options.multiprocess_interval_s)
-        ledger = book.lend(self._limits)
-        self._give_back = weakref.finalize(self, book.take_back, ledger)  # at the latest when nobody has this any more
+        watch = Watch(book.lend(self._limits))
+        self._give_back = weakref.finalize(
+            self, _given_back, book, watch
+        )  # at the latest when nobody has this any more
         self._give_back.atexit = False
-        self._watch, self._book, self._shared = Watch(ledger), book, shared
+        self._watch, self._book, self._shared = watch, book, shared
 
     def _expect(self, graph: Graph) -> None:
         self._watch.ledger.expect(graph.name, (node.name for node in graph.nodes))
@@ -124,10 +122,13 @@ class Prometheus:
         for flow in self._flows:
             book.release(flow)
         self._flows.clear()
-        self._watch = self._aside()
         self._give_back()
         if self._shared:
             await book.ferry.leave()
+
+
+def _given_back(book: Book, watch: Watch) -> None:
+    book.take_back(watch.leave())
 
 
 def plugin(options: Options) -> Prometheus:

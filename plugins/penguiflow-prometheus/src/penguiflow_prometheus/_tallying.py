@@ -25,6 +25,13 @@ class Watch:
         self.begun: dict[str | None, tuple[float, FlowCells]] = {}  # the traces that have written no chunk yet
         self.waits: dict[str | None, dict[FlowCells | NodeCells, int]] = {}  # what of each trace was last seen waiting
 
+    def leave(self) -> Ledger:
+        """Give the ledger up. What comes later, as the last words of a node that ignored its end, isn't shown."""
+        ledger, self.ledger = self.ledger, Ledger(self.ledger.bounds, self.ledger.limits)
+        self.begun.clear()
+        self.waits.clear()
+        return ledger
+
     def see(self, event: FlowEvent) -> None:
         """Add an event."""
         _SEEN[event.event_type](self, event)
@@ -123,7 +130,7 @@ def _trace_start(watch: Watch, event: FlowEvent) -> None:
 
 def _trace_finish(watch: Watch, event: FlowEvent) -> None:
     flow, extra, outcome = watch.flow(event), event.extra, str(event.outcome)
-    flow.active[extra["mode"]] -= 1
+    flow.active[extra["mode"]] = flow.active.get(extra["mode"], 0) - 1
     flow.hops += extra["hops"]
     flow.tokens += min(extra["tokens"], LARGEST)
     flow.cost += min(extra["cost"], LARGEST)
