@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tracemalloc
 
 import pytest
@@ -74,6 +75,24 @@ async def test_flows_that_come_and_go_leave_one_set_of_metrics(registry: Collect
     sizes = {await once() for _ in range(20)}
     assert len(sizes) == 1
     assert scraped(registry).value("penguiflow_traces_total", flow="short", outcome="completed") == 20
+
+
+async def test_flows_that_come_and_go_take_no_memory(registry: CollectorRegistry):
+    async def cycles(count: int) -> None:
+        for _ in range(count):
+            async with create(tell, name="short", plugins=[Prometheus(registry=registry)]) as flow:
+                await flow.ask(1)
+        gc.collect()
+
+    await cycles(20)
+    tracemalloc.start()
+    try:
+        await cycles(20)
+        before, _ = tracemalloc.get_traced_memory()
+        await cycles(100)
+        assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_ten_times_the_traces_take_no_more_memory():
