@@ -124,6 +124,41 @@ async def test_a_time_limit_and_a_budget_are_counted_by_their_codes(registry: Co
     assert seen.by("penguiflow_traces_total", "flow", "outcome") == {("late", "failed"): 1, ("poor", "expired"): 1}
 
 
+async def test_an_error_from_deep_inside_keeps_its_type(registry: CollectorRegistry):
+    deepest = create(sift, name="deepest")
+
+    @node
+    async def calls(number: int, ctx: Context) -> int:
+        return int(await ctx.call_playbook(deepest, number))
+
+    outer = create(
+        subflow("nested", create(calls, name="inner")), name="outer", plugins=[Prometheus(registry=registry)]
+    )
+    async with outer as flow:
+        with pytest.raises(FlowError):
+            await flow.ask(5)
+    seen = scraped(registry)
+    assert seen.by("penguiflow_trace_errors_total", "flow", "error_type") == {("outer", "ValueError"): 1}
+    assert seen.by("penguiflow_node_errors_total", "flow", "node", "error_type") == {
+        ("deepest", "sift", "ValueError"): 3,
+        ("inner", "calls", "ValueError"): 1,
+        ("outer", "nested", "ValueError"): 1,
+    }
+
+
+async def test_an_error_that_is_its_own_cause_is_counted(registry: CollectorRegistry):
+    @node
+    async def circular(number: int) -> None:
+        error = FlowError(code="ROUND", message="and round")
+        error.original_exc = error
+        raise error
+
+    async with create(circular, name="circular", plugins=[Prometheus(registry=registry)]) as flow:
+        with pytest.raises(FlowError):
+            await flow.ask(1)
+    assert scraped(registry).by("penguiflow_trace_errors_total", "error_type") == {("ROUND",): 1}
+
+
 async def test_gauges_show_what_runs_and_are_0_after_a_storm_of_cancellations(registry: CollectorRegistry):
     begun = asyncio.Semaphore(0)
 

@@ -174,23 +174,25 @@ def test_without_its_directory_the_flow_runs_all_the_same(tmp_path: Path, made: 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork a process")
 def test_a_process_that_is_forked_counts_from_nothing(tmp_path: Path):
     script = (
-        "import asyncio, os, sys\n"
+        "import asyncio, os, urllib.request\n"
         "from promkit.flows import busy, use\n"
-        "from prometheus_client import generate_latest\n"
-        "from penguiflow_prometheus import Options, Prometheus\n"
-        "from penguiflow_prometheus import start_http_server\n"
-        "import urllib.request\n"
+        "from prometheus_client import REGISTRY\n"
+        "from penguiflow_prometheus import Prometheus, start_http_server\n"
         "async def main(count):\n"
         "    async with busy([Prometheus()]) as flow:\n"
         "        await use(flow, range(count))\n"
+        "    labels = {'flow': 'busy', 'mode': 'ask'}\n"
+        "    print('# own', REGISTRY.get_sample_value('penguiflow_traces_started_total', labels), flush=True)\n"
         "asyncio.run(main(30))\n"
         "child = os.fork()\n"
-        "asyncio.run(main(5))\n"
         "if child:\n"
         "    assert os.waitpid(child, 0)[1] == 0\n"
         "    with start_http_server(0) as server:\n"
         "        print(urllib.request.urlopen(f'http://127.0.0.1:{server.port}').read().decode())\n"
+        "else:\n"
+        "    asyncio.run(main(5))\n"
     )
     done = ran(script, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert traces(read(done.stdout)) == {("busy",): 40}
+    assert [line for line in done.stdout.splitlines() if line.startswith("# own")] == ["# own 30", "# own 5"]
+    assert traces(read(done.stdout)) == {("busy",): 35}

@@ -120,6 +120,7 @@ def test_a_flow_whose_loop_ended_before_it_was_stopped_leaves_nothing_active(reg
     async def stopped(flow: PenguiFlow) -> None:
         async with flow:
             assert scraped(registry).value("penguiflow_flows_running", flow="lost") == 1
+            flow.start(0)
 
     def use_it() -> None:
         tap = Tap()
@@ -133,7 +134,7 @@ def test_a_flow_whose_loop_ended_before_it_was_stopped_leaves_nothing_active(reg
     seen = scraped(registry)
     for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting", "flows_running"):
         assert {sample.value for sample in seen.samples if sample.name == f"penguiflow_{name}"} == {0}, name
-    assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == 1
+    assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == (2 if again else 1)
 
 
 async def test_of_two_exemplars_of_a_series_the_later_is_shown(registry: CollectorRegistry):
@@ -208,6 +209,22 @@ async def test_an_object_that_would_count_half_of_its_flows_twice_refuses(
             await two.ask(1)
     assert "give each a Prometheus() of its own" in caplog.text
     assert scraped(registry).value("penguiflow_traces_total", flow="two", outcome="completed") == 1
+
+
+async def test_an_object_that_sits_out_in_one_flow_counts_no_other_meanwhile(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+):
+    shared = Prometheus(registry=registry)
+    two = create(tell, name="two", plugins=[shared])
+    async with create(tell, name="one", plugins=[Prometheus(registry=registry), shared]) as one:
+        async with two:
+            await two.ask(1)
+        await one.ask(1)
+    assert "give each a Prometheus() of its own" in caplog.text
+    assert scraped(registry).by("penguiflow_traces_total", "flow") == {("one",): 1}
+    async with two:
+        await two.ask(1)
+    assert scraped(registry).by("penguiflow_traces_total", "flow") == {("one",): 1, ("two",): 1}
 
 
 async def test_an_installed_plugin_takes_its_options_from_the_deployment(tmp_path, monkeypatch: pytest.MonkeyPatch):

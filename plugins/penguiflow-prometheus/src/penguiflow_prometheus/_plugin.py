@@ -87,9 +87,8 @@ class Prometheus:
         if shared:
             book.ferry.board(self._options.multiprocess_interval_s)
         watch = Watch(book.lend(self._limits))
-        self._give_back = weakref.finalize(
-            self, _given_back, book, watch
-        )  # at the latest when nobody has this any more
+        # A flow may also be forgotten without ever being stopped.
+        self._give_back = weakref.finalize(self, _given_back, book, watch)
         self._give_back.atexit = False
         self._watch, self._book, self._shared = watch, book, shared
 

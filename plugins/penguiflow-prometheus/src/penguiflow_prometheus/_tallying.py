@@ -12,6 +12,7 @@ from penguiflow import FlowError, FlowEvent
 from penguiflow_prometheus._cells import OTHER, FlowCells, Ledger, NodeCells, Tally, Timing
 
 LONGEST_TYPE = 100  # characters of an error type's label
+DEEPEST = 20  # errors inside errors, as those of flows inside flows
 LARGEST = 1e100  # tokens or money: a sum that became infinite would stay so
 
 
@@ -74,11 +75,13 @@ class Watch:
 
 def error_type(error: BaseException | None) -> str:
     """What an error's label says: the class of what a node raised, or the code of what the kernel found."""
-    if isinstance(error, FlowError):
+    for _ in range(DEEPEST):
+        if not isinstance(error, FlowError):
+            return type(error).__name__[:LONGEST_TYPE]
         if error.original_exc is None:
-            return str(error.code)[:LONGEST_TYPE]
+            break
         error = error.original_exc
-    return type(error).__name__[:LONGEST_TYPE]
+    return str(getattr(error, "code", type(error).__name__))[:LONGEST_TYPE]
 
 
 def _node_start(watch: Watch, event: FlowEvent) -> None:
