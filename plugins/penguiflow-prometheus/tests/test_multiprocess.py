@@ -111,6 +111,8 @@ def test_any_process_shows_the_sums_of_all(start: Callable[..., Worker]):
     assert seen.value("penguiflow_node_duration_seconds_count", flow="shop", node="tell", outcome="success") == 40
     assert seen.value("penguiflow_flows_running", flow="shop") == 2
     assert traces(one.shows(**{"name[]": "penguiflow_traces_started_total"})) == {("shop",): 50}
+    one.tell("ask 10")
+    waited(lambda: traces(two.shows()), {("shop",): 60})
 
 
 def test_a_process_shows_its_own_counts_at_once_and_all_of_them_when_it_has_stopped(start: Callable[..., Worker]):

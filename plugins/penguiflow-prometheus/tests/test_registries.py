@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from promkit.flows import Tap, busy, pour, sift, tell, use
-from promkit.scrapes import scraped
+from promkit.scrapes import read, scraped
 
-from penguiflow import FlowError, PenguiFlow, PluginError, create, node
+from penguiflow import FlowError, FlowEvent, PenguiFlow, PluginError, create, node
 from penguiflow_prometheus import Options, Prometheus
 
 
@@ -135,6 +139,51 @@ def test_a_flow_whose_loop_ended_before_it_was_stopped_leaves_nothing_active(reg
     for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting", "flows_running"):
         assert {sample.value for sample in seen.samples if sample.name == f"penguiflow_{name}"} == {0}, name
     assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == (2 if again else 1)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["the flow runs again", "the flow is forgotten"])
+def test_a_loop_that_is_closed_with_all_that_runs_in_it_leaves_nothing_active(again: bool):
+    script = (
+        "import asyncio, gc\n"
+        "from promkit.flows import Tap, pour\n"
+        "from prometheus_client import REGISTRY, generate_latest\n"
+        "from penguiflow import create\n"
+        "from penguiflow_prometheus import Prometheus\n"
+        "async def unfinished(flow, tap):\n"
+        "    flow.run()\n"
+        "    flow.start(3)\n"
+        "    await tap.holds.wait()\n"
+        "async def stopped(flow):\n"
+        "    async with flow:\n"
+        "        await flow.start(1).results()\n"
+        "def use_it():\n"
+        "    tap, loop = Tap(), asyncio.new_event_loop()\n"
+        "    flow = create(pour.to(tap.node), name='lost', plugins=[Prometheus()])\n"
+        "    loop.run_until_complete(unfinished(flow, tap))\n"
+        "    loop.close()\n"
+        f"    if {again}:\n"
+        "        asyncio.run(stopped(flow))\n"
+        "use_it()\n"
+        "gc.collect()\n"
+        "print(generate_latest(REGISTRY).decode())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    seen = read(done.stdout)
+    for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting", "flows_running"):
+        assert {sample.value for sample in seen.samples if sample.name == f"penguiflow_{name}"} == {0}, name
+    assert seen.value("penguiflow_traces_started_total", flow="lost", mode="start") == (2 if again else 1)
+
+
+async def test_what_comes_after_stop_is_not_counted(registry: CollectorRegistry):
+    made, seen = Prometheus(registry=registry), list[FlowEvent]()
+    async with create(tell, name="over", plugins=[made], on_event=seen.append) as flow:
+        await flow.ask(1)
+    before = scraped(registry).samples
+    for event in seen:
+        made.on_event(event)
+    assert scraped(registry).samples == before
 
 
 async def test_of_two_exemplars_of_a_series_the_later_is_shown(registry: CollectorRegistry):
