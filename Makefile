@@ -15,7 +15,7 @@ WORKERS  ?= auto
 SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-plugins system test-others test-all cov model soak bench demo dist clean
+.PHONY: help check format test test-kernel test-plugins system test-others test-all cov model soak bench demo dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -51,12 +51,13 @@ format: $(DEV) ## rewrite the files in the project's format
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
 
-test: $(DEV) $(if $(CI),system) ## run the test suite, and each plugin's in an environment of its own
-	@$(RUN) -m pytest $(SPREAD) $(ARGS)
-	@$(RUN) -m nox --envdir $(VENV)-alone
+test: test-kernel test-plugins ## run the test suite, and each plugin's in an environment of its own
 
-test-plugins: $(DEV) $(if $(CI),system) ## only the plugins'; ONLY="alone(penguiflow-viz)" for one, ARGS for pytest
-	@$(RUN) -m nox --envdir $(VENV)-alone $(if $(ONLY),--session '$(ONLY)') $(if $(ARGS),-- $(ARGS))
+test-kernel: $(DEV) ## only the kernel's suite
+	@$(RUN) -m pytest $(SPREAD) $(ARGS)
+
+test-plugins: $(DEV) $(if $(CI),system) ## only the plugins'; ONLY="alone(penguiflow-viz)" for one of them
+	@$(RUN) -m nox --envdir $(VENV)-alone $(if $(ONLY),--session '$(ONLY)' $(if $(ARGS),-- $(ARGS)))
 
 # Tests that need one of these are skipped where it is missing, with a word on it; under CI they fail instead.
 system: ## install the Debian packages of debian-packages.txt: real browsers and servers for the tests
@@ -68,7 +69,7 @@ system: ## install the Debian packages of debian-packages.txt: real browsers and
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	fi
 
-test-all: test test-others ## run it on every supported Python that is installed
+test-all: test test-others ## run it, and the kernel's on every supported Python that is installed
 
 test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of its own
 	@for version in $(VERSIONS); do \
@@ -81,7 +82,7 @@ test-others: # the Pythons of VERSIONS beside PYTHON, each in an environment of 
 		done; \
 		if [ -z "$$found" ]; then echo "Python $$version isn't installed: skipped."; continue; fi; \
 		echo "Python $$version ($$found)"; \
-		$(MAKE) --no-print-directory test PYTHON="$$found" VENV=$(VENV)-$$version || exit 1; \
+		$(MAKE) --no-print-directory test-kernel PYTHON="$$found" VENV=$(VENV)-$$version || exit 1; \
 	done
 
 cov: $(DEV) ## run it and report the lines and branches it missed
