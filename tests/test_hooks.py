@@ -294,6 +294,36 @@ async def test_a_deployments_answer_decides_the_route(answer: Any, given: list[s
     assert event.node_name == "choose"
 
 
+class Told(list[str]):
+    """An answer that says which rule it comes from."""
+
+    detail: Any = {"rule": "vip", "targets": "not these"}
+
+
+@pytest.mark.parametrize("asked", ["policy", "plugin"])
+@virtual_time
+async def test_what_an_answer_tells_of_itself_is_shown_in_the_event(asked: str):
+    recorder = Recorder()
+    told = lambda request: Told(["b"])  # noqa: E731
+    make = lambda name: router(name, policy=told if asked == "policy" else None)  # noqa: E731
+    plugins = [Router(told)] if asked == "plugin" else []
+    async with routed(*plugins, make=make, on_event=recorder) as flow:
+        assert await flow.ask(1) == "b"
+    (event,) = recorder.of("route_decided")
+    assert event.extra == {"rule": "vip", "targets": ["b"], "decided_by": "policy"}
+
+
+@pytest.mark.parametrize("detail", [7, property(lambda self: 1 / 0)], ids=["no mapping", "raises"])
+@virtual_time
+async def test_an_overruled_answer_tells_nothing_and_a_detail_that_is_none_is_no_harm(detail: Any):
+    recorder = Recorder()
+    make = lambda name: router(name, policy=lambda request: Told(["a"]))  # noqa: E731
+    odd = type("Odd", (Told,), {"detail": detail})
+    async with routed(Router(lambda r: odd(["c"])), make=make, on_event=recorder) as flow:
+        assert await flow.ask(1) == "c"
+    assert dict(recorder.of("route_decided")[0].extra) == {"targets": ["c"], "decided_by": "policy"}
+
+
 @virtual_time
 async def test_the_first_plugin_with_an_opinion_wins_after_predicate_and_policy():
     silent, second, third = (
