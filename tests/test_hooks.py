@@ -16,6 +16,7 @@ from penguiflow import (
     FlowError,
     FlowErrorCode,
     FlowEvent,
+    GraphError,
     Node,
     PenguiFlow,
     RoutingRequest,
@@ -322,6 +323,40 @@ async def test_an_overruled_answer_tells_nothing_and_a_detail_that_is_none_is_no
     async with routed(Router(lambda r: odd(["c"])), make=make, on_event=recorder) as flow:
         assert await flow.ask(1) == "c"
     assert dict(recorder.of("route_decided")[0].extra) == {"targets": ["c"], "decided_by": "policy"}
+
+
+class Strict:
+    """Routes, and looks at graphs first."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        self.asked: list[tuple[Any, Any]] = []
+
+    def check_graph(self, graph: Any, routers: Any) -> Any:
+        self.asked.append((graph.name, routers))
+        return self.problems
+
+    def select(self, request: RoutingRequest) -> None:
+        return None
+
+    @hookimpl
+    def resolve_route(self, request: RoutingRequest) -> None:
+        return None
+
+
+def test_what_routes_may_look_at_the_graph_and_refuse_it():
+    policy, plugin = Strict("no 'a'", "both"), Strict("both", "no 'b'")
+    one, two = router("one", policy=policy), router("two", policy=policy)
+    with pytest.raises(GraphError) as caught:
+        create(one.to(two), two.to(*sinks("a")), plugins=[plugin], name="desk")
+    assert caught.value.problems == ("no 'a'", "both", "no 'b'")
+    assert (policy.asked, plugin.asked) == ([("desk", ("one", "two"))], [("desk", None)])
+
+
+@virtual_time
+async def test_a_graph_that_nobody_has_anything_against_is_built():
+    async with routed(Strict(), make=lambda name: router(name, policy=Strict())) as flow:
+        assert sorted(await flow.start(1).results()) == ["a", "b", "c"]
 
 
 @virtual_time
