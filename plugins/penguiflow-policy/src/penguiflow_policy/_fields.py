@@ -75,8 +75,9 @@ def part(value: Any, name: str) -> Any:
     held = getattr(value, "__dict__", None)
     if held is not None and name in held:
         return held[name]
-    if isinstance(value, tuple) and name in getattr(value, "_fields", ()):
-        return value[value._fields.index(name)]
+    if isinstance(value, tuple):
+        names = tuple(getattr(value, "_fields", ()))
+        return value[names.index(name)] if name in names else None
     if dataclasses.is_dataclass(value) and name in value.__dataclass_fields__:
         return getattr(value, name, None)
     return None

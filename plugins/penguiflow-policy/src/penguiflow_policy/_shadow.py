@@ -6,6 +6,7 @@ Rules: it can't fail a message, and what it does is only counted. The last diffe
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penguiflow import RoutingRequest
@@ -51,7 +52,7 @@ class Shadow:
     """What a candidate would have done.
 
     Attributes:
-        rules: The candidate's.
+        version: The candidate's. When it changes, counting begins anew.
         agreed: How many decisions were the same.
         differed: How many would have been others.
         failed: How many messages it would have failed; they count as different as well.
@@ -59,19 +60,27 @@ class Shadow:
         differences: The last of them, oldest first.
     """
 
-    def __init__(self, rules: Rules, kept: int = KEPT) -> None:
-        self.rules: Rules = rules
+    def __init__(self, candidate: Callable[[], Rules], kept: int = KEPT) -> None:
+        self._candidate = candidate
+        self._kept = kept
+        self._begin("")
+
+    def _begin(self, version: str) -> None:
+        self.version: str = version
         self.agreed: int = 0
         self.differed: int = 0
         self.failed: int = 0
         self.by_rules: Counter[tuple[str | None, str | None]] = Counter()
-        self.differences: deque[Difference] = deque(maxlen=kept)
+        self.differences: deque[Difference] = deque(maxlen=self._kept)
 
     def compare(self, request: RoutingRequest, live: Decision | None, now: float, health: Health) -> None:
         """Decide beside the live policy, and note whether that differs. Names in another order are no difference."""
+        rules = self._candidate()
+        if rules.version != self.version:
+            self._begin(rules.version)
         candidate: Decision | None = None
         try:
-            candidate = self.rules.decide(request, now, health)
+            candidate = rules.decide(request, now, health)
         except ConditionError as exc:
             self.failed += 1
             self._note(request, live, None, str(exc))

@@ -1,0 +1,361 @@
+"""`Policy`: rules that decide, and can be changed while they do.
+
+Rules: the rules in use are one value, and each decision takes it once: it is made by one version, whatever happens
+meanwhile. New rules are read, checked and compiled beside the old ones, against every flow that the policy was built
+into, and put in their place in one step; if anything is wrong with them, the old ones stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from penguiflow import FlowEvent, Graph, PenguiFlow, RoutingRequest, hookimpl
+from penguiflow_policy import _sources as sources
+from penguiflow_policy._checks import checked, routers_of
+from penguiflow_policy._decision import Decision
+from penguiflow_policy._explain import PolicyExplanation, explained
+from penguiflow_policy._health import EVENTS, Health
+from penguiflow_policy._problems import PolicyError, Problem
+from penguiflow_policy._reading import compiled
+from penguiflow_policy._requests import requested
+from penguiflow_policy._rules import Rules
+from penguiflow_policy._shadow import Shadow
+from penguiflow_policy._tree import Document
+from penguiflow_policy._watch import Watcher, signature
+
+log = logging.getLogger("penguiflow_policy")
+
+MOST_GRAPHS = 100
+
+
+class _Version(NamedTuple):
+    rules: Rules
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """The rules were changed, or weren't because something is wrong with the new ones.
+
+    Attributes:
+        kind: `reloaded` or `refused`.
+        version: The version in use now.
+        previous: The one before; the same if the new one was refused.
+        problems: What is wrong with the new one.
+    """
+
+    kind: str
+    version: str
+    previous: str
+    problems: tuple[Problem, ...] = ()
+
+
+class Policy:
+    """Routing rules. A router's `policy=`, a plugin given to `create`, or one that a deployment names.
+
+    Make one with `from_file`, `from_yaml`, `from_json`, `from_toml`, `from_env` or `from_dict`.
+
+    Args:
+        source: Where the rules are read from.
+        environ: What `${NAME}` is looked up in; the process's environment by default.
+        reload: Whether a file is watched while a flow runs that has this policy as a plugin, or its `companion`.
+        observe: Whether error rates are counted; by default if a rule has a fallback.
+        force_polling: Look at the file again and again, instead of being told by the system, as some network file
+            systems need it.
+        clock: The time in epoch seconds, for `hour`.
+
+    Raises:
+        PolicyError: the rules can't be used; lists every problem.
+    """
+
+    name = "policy"
+    api_version = "2"
+
+    def __init__(
+        self,
+        source: sources.Source,
+        *,
+        environ: Mapping[str, str] | None = None,
+        reload: bool = True,
+        observe: bool = False,
+        force_polling: bool | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._environ = os.environ if environ is None else environ
+        self._reload = reload
+        self._force_polling = force_polling
+        self._clock = clock
+        self._graphs: dict[tuple[str, Sequence[str] | None], Graph] = {}
+        self._health = Health()
+        self._shadow: Shadow | None = None
+        self._subscribers: list[Callable[[PolicyChange], None]] = []
+        self._watchers: dict[int, tuple[PenguiFlow, Watcher | None]] = {}
+        self._complaint = ""
+        self._said_unobserved = False
+        self._seen = signature(source.path) if source.path else None
+        self._version = self._read()
+        self._health.watch(self.rules.windows)
+        self.event_types: tuple[str, ...] = EVENTS if observe or self.rules.windows else ()
+
+    # --- where it comes from ----------------------------------------------------------------------
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """A file in YAML, JSON or TOML, as its ending says. Options are those of the class."""
+        return cls(sources.from_file(path), **options)
+
+    @classmethod
+    def from_yaml(cls, text: str, **options: Any) -> Self:
+        """A text in YAML."""
+        return cls(sources.from_text(text, ".yaml", "policy"), **options)
+
+    @classmethod
+    def from_json(cls, text: str, **options: Any) -> Self:
+        """A text in JSON."""
+        return cls(sources.from_text(text, ".json", "policy"), **options)
+
+    @classmethod
+    def from_toml(cls, text: str, **options: Any) -> Self:
+        """A text in TOML."""
+        return cls(sources.from_text(text, ".toml", "policy"), **options)
+
+    @classmethod
+    def from_env(cls, variable: str, **options: Any) -> Self:
+        """A variable of the environment that holds JSON (it begins with `{`), YAML, or the path of a file."""
+        environ = options.get("environ")
+        return cls(sources.from_env(variable, os.environ if environ is None else environ), **options)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **options: Any) -> Self:
+        """The same as plain data."""
+        return cls(sources.from_dict(data), **options)
+
+    # --- deciding ---------------------------------------------------------------------------------
+
+    def select(self, request: RoutingRequest) -> Decision | None:
+        """Where the message goes; an empty decision drops it, `None` is no opinion.
+
+        Raises:
+            ConditionError: a condition has no answer for this message, and its rule doesn't say `on_error: skip`.
+        """
+        rules, now = self._version.rules, self._clock()
+        decision = rules.decide(request, now, self._health)
+        if self._shadow is not None:
+            self._shadow.compare(request, decision, now, self._health)
+        if rules.windows and not (self._watchers or self._said_unobserved):
+            self._warn_unobserved()
+        return decision
+
+    @hookimpl
+    def resolve_route(self, request: RoutingRequest) -> Decision | None:
+        """The same, as a plugin."""
+        return self.select(request)
+
+    def explain(
+        self, message: Any, *, node: str | None = None, proposed: Sequence[str] | None = None, flow: str | None = None
+    ) -> PolicyExplanation:
+        """Where a message would go, and why.
+
+        Args:
+            message: A `Message`, or a payload.
+            node: The router that asks; by default the first one of the flows that the policy was built into.
+            proposed: What stands proposed; by default all that the router leads to.
+            flow: The router's flow.
+        """
+        known = [router for graph in self._graphs.values() for router in routers_of(graph)]
+        fitting = [r for r in known if (node is None or r.name == node) and (flow is None or r.flow == flow)]
+        router = fitting[0] if fitting else None
+        request = requested(
+            message,
+            node or (router.name if router else "router"),
+            proposed if proposed is not None else router.targets if router else (),
+            flow or (router.flow if router else "flow"),
+        )
+        return self.explain_request(request)
+
+    def explain_request(self, request: RoutingRequest) -> PolicyExplanation:
+        """The same for a request, as a router makes it."""
+        rules, document = self._version
+        return explained(rules, document, request, self._clock(), self._health)
+
+    # --- the rules in use -------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in use."""
+        return self._version.rules
+
+    @property
+    def version(self) -> str:
+        """12 hexadecimal digits that change with what the rules say. What variables hold isn't part of it."""
+        return self._version.rules.version
+
+    def reload(self) -> bool:
+        """Read the rules again, now; whether they have changed.
+
+        Raises:
+            PolicyError: they can't be used; the old ones stay.
+        """
+        try:
+            return self._swapped(self._read())
+        except PolicyError as exc:
+            self._refused(exc)
+            raise
+
+    def replace(self, other: Policy) -> bool:
+        """Use the rules of another policy from now on; whether they differ.
+
+        Raises:
+            PolicyError: they don't suit the flows that this policy was built into; the old ones stay.
+        """
+        try:
+            return self._swapped(self._suited(other._version))  # its own class's
+        except PolicyError as exc:
+            self._refused(exc)
+            raise
+
+    def subscribe(self, callback: Callable[[PolicyChange], None]) -> Callable[[], None]:
+        """Call a function with each `PolicyChange` from now on; returns what ends that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
+
+    def shadow(self, candidate: Policy | None) -> Shadow | None:
+        """Let another policy decide beside this one without effect, or end that with `None`.
+
+        Returns:
+            What counts and lists where the two differ.
+        """
+        self._shadow = None if candidate is None else Shadow(lambda: candidate.rules)
+        windows = () if candidate is None else candidate.rules.windows
+        self._health.watch((*self.rules.windows, *windows))
+        return self._shadow
+
+    def _read(self) -> _Version:
+        document = self._source.load()
+        return self._suited(_Version(compiled(document, self._environ), document))
+
+    def _suited(self, version: _Version) -> _Version:
+        """The version, if every flow can be routed with it."""
+        rules, document = version
+        problems = [p for (_, only), graph in self._graphs.items() for p in checked(rules, document, graph, only)]
+        if rules.windows and getattr(self, "event_types", EVENTS) == ():
+            place = next(i for i, rule in enumerate(rules.rules) if rule.fallback is not None)
+            text = "a fallback needs error rates, and this policy began without: start it with observe = true"
+            problems.append(document.problem(text, ("rules", place, "fallback"), key=True))
+        if problems:
+            raise PolicyError(list(dict.fromkeys(problems)))
+        return version
+
+    def _swapped(self, version: _Version) -> bool:
+        previous = self.version
+        self._complaint = ""
+        self._version = version
+        self._health.watch(version.rules.windows)
+        if version.rules.version == previous:
+            return False
+        log.info("policy %s: version %s in place of %s", self._source.name, self.version, previous)
+        self._tell(PolicyChange("reloaded", self.version, previous))
+        return True
+
+    def _refused(self, error: PolicyError) -> None:
+        if str(error) == self._complaint:
+            return  # said already
+        self._complaint = str(error)
+        log.error("policy %s: the new rules can't be used, version %s stays: %s", self._source.name, self.version, error)
+        for flow, _ in list(self._watchers.values()):
+            flow.report(self.name, "reload", error)
+        self._tell(PolicyChange("refused", self.version, self.version, error.problems))
+
+    def _tell(self, change: PolicyChange) -> None:
+        for callback in list(self._subscribers):
+            try:
+                callback(change)
+            except Exception:
+                log.exception("policy %s: a subscriber raised", self._source.name)
+
+    # --- in a flow --------------------------------------------------------------------------------
+
+    def check_graph(self, graph: Graph, routers: Sequence[str] | None = None) -> list[str]:
+        """What keeps the policy from being used in a flow; asked when the flow is built. New rules have to suit it too.
+
+        Args:
+            graph: The flow's.
+            routers: The routers that have it as their `policy=`; `None` if it is asked about all.
+        """
+        rules, document = self._version
+        problems = checked(rules, document, graph, routers)
+        if not problems and len(self._graphs) < MOST_GRAPHS:
+            self._graphs[graph.name, routers] = graph
+        return [str(problem) for problem in problems]
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        """Count the runs of nodes, for fallbacks."""
+        self._health.on_event(event)
+
+    async def start(self, flow: PenguiFlow) -> None:
+        """Watch the file from now on."""
+        path = self._source.path
+        watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path and self._reload else None
+        self._watchers[id(flow)] = (flow, watcher)
+
+    async def stop(self, flow: PenguiFlow) -> None:
+        """Watch it no longer."""
+        _, watcher = self._watchers.pop(id(flow), (None, None))
+        if watcher is not None:
+            await watcher.stop()
+
+    async def _reread(self) -> None:
+        try:
+            self._swapped(await asyncio.to_thread(self._read))
+        except PolicyError as exc:
+            self._refused(exc)
+
+    def _warn_unobserved(self) -> None:
+        self._said_unobserved = True
+        log.warning(
+            "policy %s has fallbacks, and nobody counts errors for it: give create() its companion, "
+            "as in plugins=[policy.companion]",
+            self._source.name,
+        )
+
+    @property
+    def companion(self) -> Companion:
+        """What a flow needs besides, whose router has this as its `policy=`: a plugin that watches the file, counts
+        errors, and decides nothing. A policy that is a plugin itself needs none.
+        """
+        return Companion(self)
+
+    def __repr__(self) -> str:
+        return f"<Policy {self._source.name} {self.version}: {len(self.rules.rules)} rules>"
+
+
+class Companion:
+    """The plugin beside a router's `policy=`."""
+
+    name = "policy.companion"
+    api_version = "2"
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy: Policy = policy
+        self.event_types: tuple[str, ...] = policy.event_types
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        """Count the runs of nodes, for fallbacks."""
+        self.policy.on_event(event)
+
+    async def start(self, flow: PenguiFlow) -> None:
+        """Watch the file from now on."""
+        await self.policy.start(flow)
+
+    async def stop(self, flow: PenguiFlow) -> None:
+        """Watch it no longer."""
+        await self.policy.stop(flow)
