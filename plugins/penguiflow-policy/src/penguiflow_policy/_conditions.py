@@ -7,6 +7,7 @@ into use. It sees a payload as JSON would show it. An answer is true or false; f
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,8 +174,7 @@ def _json(value: Any) -> Any:
 
 
 def _environment() -> Any:
-    from cel_expr_python import cel  # here: who has no conditions needn't load it
-
+    cel: Any = importlib.import_module("cel_expr_python.cel")  # here: who has no conditions needn't load it
     kinds = cel.Type
     types = {
         "tenant": kinds.STRING,
@@ -217,4 +217,3 @@ def _translated(text: str) -> str:
 def _spoken(kind: str) -> str:
     kinds: Mapping[str, str] = {"STRING": "text", "INT": "a number", "DOUBLE": "a number", "UINT": "a number"}
     return kinds.get(kind, f"a {kind.partition('<')[0].lower()}")
-

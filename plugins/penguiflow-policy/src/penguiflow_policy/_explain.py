@@ -55,7 +55,9 @@ class PolicyExplanation:
         return f"{'goes to ' + ', '.join(self.decision) if self.decision else 'is dropped'}: {self.rule}{changed}"
 
 
-def explained(rules: Rules, document: Document, request: RoutingRequest, now: float, health: Health) -> PolicyExplanation:
+def explained(
+    rules: Rules, document: Document, request: RoutingRequest, now: float, health: Health
+) -> PolicyExplanation:
     """The decision about a message, taken as it always is, and how it came about."""
     steps: list[Step] = []
     decision, error = None, None

@@ -119,7 +119,9 @@ def _in_loops(tokens: list[Token]) -> Refusal | None:
 
 
 def _is_call(tokens: list[Token], place: int) -> bool:
-    return tokens[place].text == "(" and place >= 2 and tokens[place - 1].kind == "name" and tokens[place - 2].text == "."
+    return (
+        tokens[place].text == "(" and place >= 2 and tokens[place - 1].kind == "name" and tokens[place - 2].text == "."
+    )
 
 
 def _misplaced(token: Token, before: Token, after: list[Token], loop: str | None) -> Refusal | None:
@@ -127,7 +129,9 @@ def _misplaced(token: Token, before: Token, after: list[Token], loop: str | None
     if token.text == "google" and before.text != ".":
         return Refusal("messages of protocol buffers can't be made in a condition", token.at)
     if token.text == "map" and before.text == "." and called:
-        return Refusal("`map` makes new lists, and a condition only asks: use exists, all, exists_one or filter", token.at)
+        return Refusal(
+            "`map` makes new lists, and a condition only asks: use exists, all, exists_one or filter", token.at
+        )
     if loop is None:
         return None
     if before.text == "." and called and token.text in LOOPS:

@@ -1,4 +1,7 @@
-"""JSON as events. Rules: Python's own parser says whether it is JSON, and then a list of its tokens where all stands."""
+"""JSON as events.
+
+Rules: Python's own parser says whether it is JSON, and then a list of its tokens where all stands.
+"""
 
 from __future__ import annotations
 

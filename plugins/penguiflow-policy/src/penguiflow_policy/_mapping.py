@@ -98,7 +98,7 @@ def _object(text: str, source: str) -> Mapping[str, Any]:
     except json.JSONDecodeError as exc:
         raise refused(source, f"it is no JSON: {exc.msg}", exc.lineno, exc.colno) from None
     if not isinstance(found, dict):
-        raise refused(source, f"it is an object, as {{\"acme\": \"express\"}}, and not a {type(found).__name__}")
+        raise refused(source, f'it is an object, as {{"acme": "express"}}, and not a {type(found).__name__}')
     return found
 
 
@@ -114,5 +114,3 @@ def _route(route: Route, what: str) -> Route:
     if isinstance(route, Sequence) and all(isinstance(name, str) for name in route):
         return tuple(route)
     raise TypeError(f"{what} is a node's name or a list of names, not {type(route).__name__}")
-
-

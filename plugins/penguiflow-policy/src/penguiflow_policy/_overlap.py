@@ -20,14 +20,19 @@ def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
             continue
         for earlier in rules[:place]:
             if _hides(earlier, rule):
-                yield place, f"rule {rule.name!r} is never reached: {earlier.name!r} decides all that it fits; move it up"
+                yield (
+                    place,
+                    f"rule {rule.name!r} is never reached: {earlier.name!r} decides all that it fits; move it up",
+                )
                 break
 
 
 def _hides(earlier: Rule, later: Rule) -> bool:
     if not _decides(earlier) or not set(earlier.match) <= set(later.match):
         return False
-    if earlier.condition is not None and (later.condition is None or earlier.condition.source != later.condition.source):
+    if earlier.condition is not None and (
+        later.condition is None or earlier.condition.source != later.condition.source
+    ):
         return False
     return all(
         {key_of(value) for value in later.match[name]} <= {key_of(value) for value in values}

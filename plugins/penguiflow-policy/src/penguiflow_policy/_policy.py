@@ -95,13 +95,14 @@ class Policy:
         self._graphs: dict[tuple[str, Sequence[str] | None], Graph] = {}
         self._health = Health()
         self._shadow: Shadow | None = None
+        self._candidate: Policy | None = None
         self._subscribers: list[Callable[[PolicyChange], None]] = []
         self._watchers: dict[int, tuple[PenguiFlow, Watcher | None]] = {}
         self._complaint = ""
         self._said_unobserved = False
         self._seen = signature(source.path) if source.path else None
         self._version = self._read()
-        self._health.watch(self.rules.windows)
+        self._count()
         self.event_types: tuple[str, ...] = EVENTS if observe or self.rules.windows else ()
 
     # --- where it comes from ----------------------------------------------------------------------
@@ -188,6 +189,11 @@ class Policy:
     # --- the rules in use -------------------------------------------------------------------------
 
     @property
+    def in_use(self) -> _Version:
+        """The rules in use, and the document that they were read from."""
+        return self._version
+
+    @property
     def rules(self) -> Rules:
         """The rules in use."""
         return self._version.rules
@@ -216,7 +222,7 @@ class Policy:
             PolicyError: they don't suit the flows that this policy was built into; the old ones stay.
         """
         try:
-            return self._swapped(self._suited(other._version))  # its own class's
+            return self._swapped(self._suited(other.in_use))
         except PolicyError as exc:
             self._refused(exc)
             raise
@@ -233,9 +239,14 @@ class Policy:
             What counts and lists where the two differ.
         """
         self._shadow = None if candidate is None else Shadow(lambda: candidate.rules)
-        windows = () if candidate is None else candidate.rules.windows
-        self._health.watch((*self.rules.windows, *windows))
+        self._candidate = candidate
+        self._count()
         return self._shadow
+
+    def _count(self) -> None:
+        """Count errors over the windows that rules look at."""
+        candidate = self._candidate
+        self._health.watch((*self.rules.windows, *(candidate.rules.windows if candidate else ())))
 
     def _read(self) -> _Version:
         document = self._source.load()
@@ -257,7 +268,7 @@ class Policy:
         previous = self.version
         self._complaint = ""
         self._version = version
-        self._health.watch(version.rules.windows)
+        self._count()
         if version.rules.version == previous:
             return False
         log.info("policy %s: version %s in place of %s", self._source.name, self.version, previous)
@@ -268,7 +279,9 @@ class Policy:
         if str(error) == self._complaint:
             return  # said already
         self._complaint = str(error)
-        log.error("policy %s: the new rules can't be used, version %s stays: %s", self._source.name, self.version, error)
+        log.error(
+            "policy %s: the new rules can't be used, version %s stays: %s", self._source.name, self.version, error
+        )
         for flow, _ in list(self._watchers.values()):
             flow.report(self.name, "reload", error)
         self._tell(PolicyChange("refused", self.version, self.version, error.problems))
@@ -293,6 +306,9 @@ class Policy:
         problems = checked(rules, document, graph, routers)
         if not problems and len(self._graphs) < MOST_GRAPHS:
             self._graphs[graph.name, routers] = graph
+        if self._candidate is not None:
+            for wrong in self._candidate.check_graph(graph, routers):
+                log.warning("the candidate doesn't suit flow %r: %s", graph.name, wrong)
         return [str(problem) for problem in problems]
 
     @hookimpl
@@ -305,12 +321,16 @@ class Policy:
         path = self._source.path
         watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path and self._reload else None
         self._watchers[id(flow)] = (flow, watcher)
+        if self._candidate is not None:
+            await self._candidate.start(flow)
 
     async def stop(self, flow: PenguiFlow) -> None:
         """Watch it no longer."""
         _, watcher = self._watchers.pop(id(flow), (None, None))
         if watcher is not None:
             await watcher.stop()
+        if self._candidate is not None:
+            await self._candidate.stop(flow)
 
     async def _reread(self) -> None:
         try:

@@ -43,7 +43,9 @@ def compiled(document: Document, environ: Mapping[str, str]) -> Rules:
 
 def version_of(data: Any) -> str:
     """12 hexadecimal digits for what a policy says: comments, and YAML or JSON, make no difference."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
+        :12
+    ]
 
 
 class _Compiler:
@@ -110,7 +112,9 @@ class _Compiler:
         if not kinds:
             self._wrong(f"rule {rule.name!r} does nothing: give it one of {', '.join(ACTIONS)}", path)
         for extra in kinds[1:]:
-            self._wrong(f"rule {rule.name!r} has {kinds[0]} already: make {extra} a rule of its own", (*path, extra), True)
+            self._wrong(
+                f"rule {rule.name!r} has {kinds[0]} already: make {extra} a rule of its own", (*path, extra), True
+            )
         return kinds[0] if kinds else "abstain"
 
     def _match(self, rule: RuleModel, path: Path) -> None:
@@ -130,9 +134,14 @@ class _Compiler:
             if getattr(rule, word) is not None and kind not in ("split", "canary"):
                 self._wrong(f"{word} belongs to split and canary, and this rule has {kind}", (*path, word), True)
         if rule.by is not None and not is_key(rule.by):
-            self._wrong(f"a share can't hold on to {shown(rule.by)}{meant(rule.by, (*KEYS, 'meta.x', 'payload.x'))}", (*path, "by"))
+            self._wrong(
+                f"a share can't hold on to {shown(rule.by)}{meant(rule.by, (*KEYS, 'meta.x', 'payload.x'))}",
+                (*path, "by"),
+            )
         if rule.fallback is not None and kind not in ("route", "split", "canary"):
-            self._wrong(f"fallback belongs to route, split and canary, and this rule has {kind}", (*path, "fallback"), True)
+            self._wrong(
+                f"fallback belongs to route, split and canary, and this rule has {kind}", (*path, "fallback"), True
+            )
         if rule.split is not None:
             total = sum(rule.split.values())
             if abs(total - 100) > 1e-6:

@@ -75,9 +75,7 @@ def _or_variable(schema: dict[str, Any]) -> WithJsonSchema:
 
 
 Percent = Annotated[float, Field(ge=0, le=100), _or_variable({"type": "number", "minimum": 0, "maximum": 100})]
-Rate = Annotated[
-    float, Field(gt=0, le=1), _or_variable({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
-]
+Rate = Annotated[float, Field(gt=0, le=1), _or_variable({"type": "number", "exclusiveMinimum": 0, "maximum": 1})]
 Weight = Annotated[float, Field(ge=0, le=100), _or_variable({"type": "number", "minimum": 0, "maximum": 100})]
 
 
@@ -153,7 +151,9 @@ class PolicyModel(_Model):
         default=None,
         description="Where messages go that no rule decides on: nodes, `keep` (what was proposed) or `drop`.",
     )
-    rules: list[RuleModel] = Field(max_length=MAX_RULES, description="Asked in this order; the first that holds decides.")
+    rules: list[RuleModel] = Field(
+        max_length=MAX_RULES, description="Asked in this order; the first that holds decides."
+    )
 
 
 def json_schema() -> dict[str, Any]:
@@ -161,7 +161,7 @@ def json_schema() -> dict[str, Any]:
     schema = PolicyModel.model_json_schema()
     one_of = [{"required": [action], "properties": {action: {"not": {"type": "null"}}}} for action in ACTIONS]
     schema["$defs"]["RuleModel"]["oneOf"] = one_of
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PenguiFlow policy", **schema}
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PenguiFlow policy"}
 
 
 def shaped(document: Document, data: Any) -> tuple[PolicyModel | None, list[Problem]]:
@@ -184,7 +184,9 @@ def _problem(document: Document, error: dict[str, Any]) -> Problem:
     path: Path = error["loc"]
     kind = error["type"]
     if kind == "extra_forbidden":
-        return document.problem(f"there is no key {shown(path[-1])} here{meant(path[-1], _known(path))}", path, key=True)
+        return document.problem(
+            f"there is no key {shown(path[-1])} here{meant(path[-1], _known(path))}", path, key=True
+        )
     if kind == "missing":
         return document.problem(f"the key {path[-1]!r} is missing", path[:-1])
     while path and path not in document.marks and document.marks:
@@ -208,7 +210,9 @@ def _reworded(kind: str, text: str, found: Any) -> str:
         return f"this is {wanted}, not {shown(found)}"
     if kind == "value_error":
         return text
-    return f"{text[:1].lower()}{text[1:].replace('Input', 'it')} (it is {shown(found)})".replace("input should", "it should")
+    return f"{text[:1].lower()}{text[1:].replace('Input', 'it')} (it is {shown(found)})".replace(
+        "input should", "it should"
+    )
 
 
 def _known(path: Path) -> tuple[str, ...]:

@@ -107,7 +107,9 @@ class Shadow:
         )
 
     def __str__(self) -> str:
-        pairs = [f"  {count} x {a or 'no opinion'} -> {b or 'no opinion'}" for (a, b), count in self.by_rules.most_common()]
+        pairs = [
+            f"  {count} x {a or 'no opinion'} -> {b or 'no opinion'}" for (a, b), count in self.by_rules.most_common()
+        ]
         summary = f"{self.agreed} the same, {self.differed} different, {self.failed} of them failed"
         return "\n".join([summary, *pairs])
 

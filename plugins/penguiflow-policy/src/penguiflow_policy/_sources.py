@@ -97,4 +97,3 @@ def from_dict(data: Mapping[str, Any]) -> Source:
         raise TypeError(f"a policy is a mapping with the key 'rules', not {type(data).__name__}")
     held = copy.deepcopy(dict(data))
     return Source("policy", lambda: Document(held, "policy"))
-

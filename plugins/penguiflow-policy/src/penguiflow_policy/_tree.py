@@ -97,7 +97,9 @@ def checked_size(raw: bytes, source: str) -> str:
         PolicyError: it is too long, or no UTF-8.
     """
     if len(raw) > MAX_BYTES:
-        raise refused(source, f"it is longer than {MAX_BYTES >> 10} KiB, and a policy may not be: split it, or match on lists")
+        raise refused(
+            source, f"it is longer than {MAX_BYTES >> 10} KiB, and a policy may not be: split it, or match on lists"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

@@ -7,6 +7,7 @@ Every few seconds the file is looked at all the same: some file systems tell nob
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -75,11 +76,10 @@ class Watcher:
         waiting.cancel()
 
     async def _follow(self) -> None:
-        from watchfiles import awatch  # here: who doesn't reload needn't load it
-
+        watchfiles: Any = importlib.import_module("watchfiles")  # here: who doesn't reload needn't load it
         folders = dict.fromkeys((self._path.absolute().parent, self._path.resolve().parent))
         names = {self._path.name, self._path.resolve().name, _LINKS}
-        changes = awatch(
+        changes = watchfiles.awatch(
             *folders,
             watch_filter=lambda _, path: Path(path).name in names,
             debounce=4 * STEP_MS,

@@ -6,6 +6,7 @@ alias stands for. `yes`, `no`, `on` and `off` are text: a tenant may be called `
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -29,8 +30,7 @@ def read(text: str, source: str) -> Document:
 
 
 def _events(text: str, source: str) -> Iterator[Event]:
-    import yaml  # here: an import of the plugin shall cost nothing to those who don't use it
-
+    yaml: Any = importlib.import_module("yaml")  # here: importing the plugin costs those nothing who don't use it
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     documents = 0
     try:
