@@ -81,7 +81,8 @@ class Conditions:
 
     def __init__(self) -> None:
         self._environment: Any = None
-        self._sources: list[str] = []
+        self._used: frozenset[str] = frozenset()
+        self._wanted: dict[str, frozenset[str] | None] = {"payload": frozenset(), "meta": frozenset()}
         self._showing: list[tuple[str, Show]] = []
 
     def compiled(self, source: str) -> Condition | Fault:
@@ -102,9 +103,11 @@ class Conditions:
         return Condition(source, program)
 
     def _use(self, source: str) -> None:
-        self._sources.append(source)
-        used = frozenset().union(*map(guard.names, self._sources))
-        self._showing = [(name, _show(name, self._sources)) for name in VARIABLES if name in used]
+        self._used |= guard.names(source)
+        for name, wanted in self._wanted.items():
+            found = guard.fields(source, name)
+            self._wanted[name] = None if found is None or wanted is None else wanted | found
+        self._showing = [(name, _show(name, self._wanted.get(name))) for name in VARIABLES if name in self._used]
 
     def activation(self, request: RoutingRequest, hour: int) -> Any:
         """A message as conditions see it.
@@ -133,12 +136,11 @@ _SHOWN: dict[str, Show] = {
 }
 
 
-def _show(name: str, sources: Sequence[str]) -> Show:
-    """What shows a variable to these conditions: of payload and meta only the fields that one of them names."""
+def _show(name: str, fields: frozenset[str] | None) -> Show:
+    """What shows a variable: of payload and meta only the fields that a condition names, `None` for all."""
     if name in _SHOWN:
         return _SHOWN[name]
-    found = [guard.fields(source, name) for source in sources]
-    wanted = None if None in found else tuple(sorted(frozenset().union(*(names for names in found if names))))
+    wanted = None if fields is None else sorted(fields)
     if name == "meta":
         return lambda request, hour: _shown(request.message.meta, wanted)
     return lambda request, hour: _shown(request.message.payload, wanted)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST = 60
+MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,15 @@ class PolicyError(ValueError):
     """A policy can't be used.
 
     Attributes:
-        problems: Everything that is wrong, in the order in which it stands in the source.
+        problems: Everything that is wrong, in the order in which it stands in the source; of more than 100, the first.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
-        count = len(self.problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)[:MOST]
+        count = len(problems)
         title = "the policy has a problem:" if count == 1 else f"the policy has {count} problems:"
+        if count > MOST:
+            title = f"the policy has more than {MOST} problems, the first of them:"
         super().__init__("\n  - ".join([title, *map(str, self.problems)]))
 
     def __reduce__(self) -> tuple[Any, ...]:

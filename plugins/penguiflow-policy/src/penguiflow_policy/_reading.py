@@ -14,7 +14,7 @@ from penguiflow_policy._conditions import Condition, Conditions, Fault
 from penguiflow_policy._environ import filled
 from penguiflow_policy._fields import getter, is_key, known
 from penguiflow_policy._overlap import unreachable
-from penguiflow_policy._problems import PolicyError, Problem, meant, shown
+from penguiflow_policy._problems import MOST, PolicyError, Problem, meant, shown
 from penguiflow_policy._rules import DEFAULT, DROP, KEEP, Fallback, Rule, Rules
 from penguiflow_policy._schema import ACTIONS, FIELDS, KEYS, PolicyModel, RuleModel, shaped
 from penguiflow_policy._tree import Document, Path
@@ -76,7 +76,8 @@ class _Compiler:
         return made, self._problems
 
     def _wrong(self, text: str, path: Path, key: bool = False) -> None:
-        self._problems.append(self._document.problem(text, path, key))
+        if len(self._problems) <= MOST:
+            self._problems.append(self._document.problem(text, path, key))
 
     def _names(self, model: PolicyModel) -> None:
         seen: dict[str, int] = {}

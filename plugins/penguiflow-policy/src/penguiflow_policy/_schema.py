@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from penguiflow_policy._problems import Problem, meant, shown
+from penguiflow_policy._problems import MOST, Problem, meant, shown
 from penguiflow_policy._tree import Document, Path
 
 MAX_RULES = 1000
@@ -171,7 +171,8 @@ def shaped(document: Document, data: Any) -> tuple[PolicyModel | None, list[Prob
     try:
         model = PolicyModel.model_validate(data)
     except ValidationError as exc:
-        return None, [_problem(document, dict(error)) for error in exc.errors(include_url=False, include_input=False)]
+        errors = exc.errors(include_url=False, include_input=False)[: MOST + 1]
+        return None, [_problem(document, dict(error)) for error in errors]
     return model, []
 
 

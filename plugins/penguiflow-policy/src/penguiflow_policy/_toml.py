@@ -19,6 +19,9 @@ _KEY = re.compile(
     r"""\s*((?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'))*)\s*=\s*"""
 )
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'""")
+_NAMING = re.compile(
+    r"""(?P<dot>\.)|(?P<part>[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*'|[ \t]+)|(?P<other>[^."'A-Za-z0-9_ \t-]+|["'])"""
+)
 _ERROR = re.compile(r"(.*) \(at line (\d+), column (\d+)\)")
 
 
@@ -30,6 +33,8 @@ def read(text: str, source: str) -> Document:
     """
     if len(text) > MAX_CHARACTERS:
         raise refused(source, f"it is longer than {MAX_CHARACTERS >> 10} KiB, and TOML may not be: use YAML or JSON")
+    if _dotted_deep(text):
+        raise refused(source, f"it has a name of more than {MAX_DEPTH} parts with dots, and no rule has")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -43,6 +48,19 @@ def read(text: str, source: str) -> Document:
     _check(data, source)
     _mark(document)
     return document
+
+
+def _dotted_deep(text: str) -> bool:
+    """Whether a name has very many parts: the parser would take memory that grows with their square."""
+    parts = 0
+    for token in _NAMING.finditer(text):
+        if token.lastgroup == "dot":
+            parts += 1
+            if parts >= MAX_DEPTH:
+                return True
+        elif token.lastgroup == "other":
+            parts = 0
+    return False
 
 
 def _check(data: Any, source: str) -> None:

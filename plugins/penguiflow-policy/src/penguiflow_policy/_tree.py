@@ -15,6 +15,7 @@ from penguiflow_policy._problems import PolicyError, Problem, shown, spelled
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
+MAX_PARTS = 50_000
 
 Path = tuple[str | int, ...]
 
@@ -166,6 +167,8 @@ class Builder:
             key = len(container)
             container.append(value)
         document.marks[(*path, key)] = mark
+        if len(document.marks) > MAX_PARTS:
+            raise self._refused(f"it has more than {MAX_PARTS} values, and no policy needs them: split it", mark)
         return (*path, key)
 
     def _refused(self, text: str, mark: Mark) -> PolicyError:
