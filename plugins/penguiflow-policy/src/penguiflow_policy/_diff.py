@@ -18,7 +18,7 @@ def differences(old: Policy, new: Policy, cases: Sequence[Case] = ()) -> list[st
 
 def _settings(before: Any, after: Any) -> Iterator[str]:
     for key in dict.fromkeys((*before, *after)):
-        if key not in ("rules", "description") and before.get(key) != after.get(key):
+        if key not in ("rules", "description") and _same(before.get(key)) != _same(after.get(key)):
             yield f"~ {key}: {_value(before.get(key))} -> {_value(after.get(key))}"
 
 
@@ -38,8 +38,15 @@ def _rules(before: Any, after: Any) -> Iterator[str]:
 
 def _fields(name: str, old: Any, new: Any) -> Iterator[str]:
     for key in dict.fromkeys((*old, *new)):
-        if key != "description" and old.get(key) != new.get(key):
+        if key != "description" and _same(old.get(key)) != _same(new.get(key)):
             yield f"~ {name}.{key}: {_value(old.get(key))} -> {_value(new.get(key))}"
+
+
+def _same(value: Any) -> Any:
+    """A value with its single items as lists: both ways to write them mean the same."""
+    if isinstance(value, dict):
+        return {key: _same(item) for key, item in value.items()}
+    return value if isinstance(value, list) else [value]
 
 
 def _value(value: Any) -> str:

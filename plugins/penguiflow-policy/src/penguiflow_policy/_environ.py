@@ -35,6 +35,7 @@ PLACES = (
 )
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 _NUMBERS = {"percent", "error_rate"}
+_WHOLE = {"priority", "hour"}
 
 
 def filled(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[Problem]]:
@@ -50,7 +51,7 @@ def filled(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[Pr
             continue
         value, wrong = _value(text, environ)
         problems += [document.problem(sentence, path) for sentence in wrong]
-        _put(data, path, _number(value) if path[-1] in _NUMBERS or "split" in path[2:3] else value)
+        _put(data, path, _converted(path, value))
     return data, problems
 
 
@@ -83,6 +84,14 @@ def _value(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
     if "${" in _VARIABLE.sub("", text):
         wrong.append("a variable is written ${NAME} or ${NAME:-default}")
     return value, wrong
+
+
+def _converted(path: Path, text: str) -> Any:
+    """The value of a place: a number where only a number can stand."""
+    if path[-1] in _NUMBERS or "split" in path[2:3]:
+        return _number(text)
+    whole = path[2:3] == ("match",) and path[3] in _WHOLE and re.fullmatch(r"-?[0-9]{1,18}", text)
+    return int(text) if whole else text
 
 
 def _number(text: str) -> Any:

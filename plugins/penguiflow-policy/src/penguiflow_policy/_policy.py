@@ -1,8 +1,7 @@
-"""`Policy`: rules that decide, and can be changed while they do.
+"""`Policy`: rules that decide, in a router or as a plugin, and can be changed while they do.
 
-Rules: the rules in use are one value, and each decision takes it once: it is made by one version, whatever happens
-meanwhile. New rules are read, checked and compiled beside the old ones, against every flow that the policy was built
-into, and put in their place in one step; if anything is wrong with them, the old ones stay.
+Rules: a decision takes the rules in use once, so it is made by one version, whatever happens meanwhile. Files are
+watched, and errors counted, while a flow runs that has the policy, or its companion, as a plugin.
 """
 
 from __future__ import annotations
@@ -12,51 +11,24 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from penguiflow import FlowEvent, Graph, PenguiFlow, RoutingRequest, hookimpl
 from penguiflow_policy import _sources as sources
-from penguiflow_policy._checks import checked, routers_of
+from penguiflow_policy._companion import Companion
 from penguiflow_policy._decision import Decision
 from penguiflow_policy._explain import PolicyExplanation, explained
-from penguiflow_policy._health import EVENTS, Health
-from penguiflow_policy._problems import PolicyError, Problem
-from penguiflow_policy._reading import compiled
+from penguiflow_policy._health import Health
+from penguiflow_policy._live import Live
+from penguiflow_policy._problems import PolicyError
 from penguiflow_policy._requests import requested
-from penguiflow_policy._rules import Rules
 from penguiflow_policy._shadow import Shadow
-from penguiflow_policy._tree import Document
 from penguiflow_policy._watch import Watcher, signature
 
 log = logging.getLogger("penguiflow_policy")
 
-MOST_GRAPHS = 100
 
-
-class _Version(NamedTuple):
-    rules: Rules
-    document: Document
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyChange:
-    """The rules were changed, or weren't because something is wrong with the new ones.
-
-    Attributes:
-        kind: `reloaded` or `refused`.
-        version: The version in use now.
-        previous: The one before; the same if the new one was refused.
-        problems: What is wrong with the new one.
-    """
-
-    kind: str
-    version: str
-    previous: str
-    problems: tuple[Problem, ...] = ()
-
-
-class Policy:
+class Policy(Live):
     """Routing rules. A router's `policy=`, a plugin given to `create`, or one that a deployment names.
 
     Make one with `from_file`, `from_yaml`, `from_json`, `from_toml`, `from_env` or `from_dict`.
@@ -87,23 +59,17 @@ class Policy:
         force_polling: bool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._source = source
-        self._environ = os.environ if environ is None else environ
-        self._reload = reload
-        self._force_polling = force_polling
-        self._clock = clock
-        self._graphs: dict[tuple[str, Sequence[str] | None], Graph] = {}
         self._health = Health()
-        self._shadow: Shadow | None = None
         self._candidate: Policy | None = None
-        self._subscribers: list[Callable[[PolicyChange], None]] = []
+        self._shadow: Shadow | None = None
+        self._clock = clock
+        self._watch = reload
+        self._force_polling = force_polling
         self._watchers: dict[int, tuple[PenguiFlow, Watcher | None]] = {}
-        self._complaint = ""
         self._said_unobserved = False
         self._seen = signature(source.path) if source.path else None
-        self._version = self._read()
+        super().__init__(source, os.environ if environ is None else environ, observe)
         self._count()
-        self.event_types: tuple[str, ...] = EVENTS if observe or self.rules.windows else ()
 
     # --- where it comes from ----------------------------------------------------------------------
 
@@ -170,8 +136,7 @@ class Policy:
             proposed: What stands proposed; by default all that the router leads to.
             flow: The router's flow.
         """
-        known = [router for graph in self._graphs.values() for router in routers_of(graph)]
-        fitting = [r for r in known if (node is None or r.name == node) and (flow is None or r.flow == flow)]
+        fitting = [r for r in self._routers() if (node is None or r.name == node) and (flow is None or r.flow == flow)]
         router = fitting[0] if fitting else None
         request = requested(
             message,
@@ -186,51 +151,7 @@ class Policy:
         rules, document = self._version
         return explained(rules, document, request, self._clock(), self._health)
 
-    # --- the rules in use -------------------------------------------------------------------------
-
-    @property
-    def in_use(self) -> _Version:
-        """The rules in use, and the document that they were read from."""
-        return self._version
-
-    @property
-    def rules(self) -> Rules:
-        """The rules in use."""
-        return self._version.rules
-
-    @property
-    def version(self) -> str:
-        """12 hexadecimal digits that change with what the rules say. What variables hold isn't part of it."""
-        return self._version.rules.version
-
-    def reload(self) -> bool:
-        """Read the rules again, now; whether they have changed.
-
-        Raises:
-            PolicyError: they can't be used; the old ones stay.
-        """
-        try:
-            return self._swapped(self._read())
-        except PolicyError as exc:
-            self._refused(exc)
-            raise
-
-    def replace(self, other: Policy) -> bool:
-        """Use the rules of another policy from now on; whether they differ.
-
-        Raises:
-            PolicyError: they don't suit the flows that this policy was built into; the old ones stay.
-        """
-        try:
-            return self._swapped(self._suited(other.in_use))
-        except PolicyError as exc:
-            self._refused(exc)
-            raise
-
-    def subscribe(self, callback: Callable[[PolicyChange], None]) -> Callable[[], None]:
-        """Call a function with each `PolicyChange` from now on; returns what ends that."""
-        self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
+    # --- beside it -----------------------------------------------------------------------------------
 
     def shadow(self, candidate: Policy | None) -> Shadow | None:
         """Let another policy decide beside this one without effect, or end that with `None`.
@@ -248,68 +169,7 @@ class Policy:
         candidate = self._candidate
         self._health.watch((*self.rules.windows, *(candidate.rules.windows if candidate else ())))
 
-    def _read(self) -> _Version:
-        document = self._source.load()
-        return self._suited(_Version(compiled(document, self._environ), document))
-
-    def _suited(self, version: _Version) -> _Version:
-        """The version, if every flow can be routed with it."""
-        rules, document = version
-        problems = [p for (_, only), graph in self._graphs.items() for p in checked(rules, document, graph, only)]
-        if rules.windows and getattr(self, "event_types", EVENTS) == ():
-            place = next(i for i, rule in enumerate(rules.rules) if rule.fallback is not None)
-            text = "a fallback needs error rates, and this policy began without: start it with observe = true"
-            problems.append(document.problem(text, ("rules", place, "fallback"), key=True))
-        if problems:
-            raise PolicyError(list(dict.fromkeys(problems)))
-        return version
-
-    def _swapped(self, version: _Version) -> bool:
-        previous = self.version
-        self._complaint = ""
-        self._version = version
-        self._count()
-        if version.rules.version == previous:
-            return False
-        log.info("policy %s: version %s in place of %s", self._source.name, self.version, previous)
-        self._tell(PolicyChange("reloaded", self.version, previous))
-        return True
-
-    def _refused(self, error: PolicyError) -> None:
-        if str(error) == self._complaint:
-            return  # said already
-        self._complaint = str(error)
-        log.error(
-            "policy %s: the new rules can't be used, version %s stays: %s", self._source.name, self.version, error
-        )
-        for flow, _ in list(self._watchers.values()):
-            flow.report(self.name, "reload", error)
-        self._tell(PolicyChange("refused", self.version, self.version, error.problems))
-
-    def _tell(self, change: PolicyChange) -> None:
-        for callback in list(self._subscribers):
-            try:
-                callback(change)
-            except Exception:
-                log.exception("policy %s: a subscriber raised", self._source.name)
-
     # --- in a flow --------------------------------------------------------------------------------
-
-    def check_graph(self, graph: Graph, routers: Sequence[str] | None = None) -> list[str]:
-        """What keeps the policy from being used in a flow; asked when the flow is built. New rules have to suit it too.
-
-        Args:
-            graph: The flow's.
-            routers: The routers that have it as their `policy=`; `None` if it is asked about all.
-        """
-        rules, document = self._version
-        problems = checked(rules, document, graph, routers)
-        if not problems and len(self._graphs) < MOST_GRAPHS:
-            self._graphs[graph.name, routers] = graph
-        if self._candidate is not None:
-            for wrong in self._candidate.check_graph(graph, routers):
-                log.warning("the candidate doesn't suit flow %r: %s", graph.name, wrong)
-        return [str(problem) for problem in problems]
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
@@ -319,7 +179,7 @@ class Policy:
     async def start(self, flow: PenguiFlow) -> None:
         """Watch the file from now on."""
         path = self._source.path
-        watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path and self._reload else None
+        watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path and self._watch else None
         self._watchers[id(flow)] = (flow, watcher)
         if self._candidate is not None:
             await self._candidate.start(flow)
@@ -334,9 +194,9 @@ class Policy:
 
     async def _reread(self) -> None:
         try:
-            self._swapped(await asyncio.to_thread(self._read))
+            self._swap(await asyncio.to_thread(self._read))
         except PolicyError as exc:
-            self._refused(exc)
+            self._refuse(exc)
 
     def _warn_unobserved(self) -> None:
         self._said_unobserved = True
@@ -345,6 +205,25 @@ class Policy:
             "as in plugins=[policy.companion]",
             self._source.name,
         )
+
+    def _changed(self) -> None:
+        self._count()
+
+    def _report(self, error: PolicyError) -> None:
+        for flow, _ in list(self._watchers.values()):
+            flow.report(self.name, "reload", error)
+
+    def check_graph(self, graph: Graph, routers: Sequence[str] | None = None) -> list[str]:
+        """What keeps the policy from being used in a flow; asked when the flow is built. New rules have to suit it too.
+
+        Args:
+            graph: The flow's.
+            routers: The routers that have it as their `policy=`; `None` if it is asked about all.
+        """
+        if self._candidate is not None:
+            for wrong in self._candidate.check_graph(graph, routers):
+                log.warning("the candidate doesn't suit flow %r: %s", graph.name, wrong)
+        return super().check_graph(graph, routers)
 
     @property
     def companion(self) -> Companion:
@@ -355,27 +234,3 @@ class Policy:
 
     def __repr__(self) -> str:
         return f"<Policy {self._source.name} {self.version}: {len(self.rules.rules)} rules>"
-
-
-class Companion:
-    """The plugin beside a router's `policy=`."""
-
-    name = "policy.companion"
-    api_version = "2"
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy: Policy = policy
-        self.event_types: tuple[str, ...] = policy.event_types
-
-    @hookimpl
-    def on_event(self, event: FlowEvent) -> None:
-        """Count the runs of nodes, for fallbacks."""
-        self.policy.on_event(event)
-
-    async def start(self, flow: PenguiFlow) -> None:
-        """Watch the file from now on."""
-        await self.policy.start(flow)
-
-    async def stop(self, flow: PenguiFlow) -> None:
-        """Watch it no longer."""
-        await self.policy.stop(flow)

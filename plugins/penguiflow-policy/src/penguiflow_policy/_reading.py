@@ -124,11 +124,12 @@ class _Compiler:
             if not known(name):
                 hint = meant(name, (*FIELDS, "meta.x", "payload.x"))
                 self._wrong(f"there is no field {shown(name)}{hint}", here, key=True)
+            listed = isinstance(self._document.at(here), list)
             for number, value in enumerate(values):
-                wrong = _misfit(name, value)
+                at: Path = (*here, number) if listed else here
+                wrong = _misfit(name, value, self._document.at(at))
                 if wrong:
-                    written = self._document.at(here)
-                    self._wrong(wrong, (*here, number) if isinstance(written, list) else here)
+                    self._wrong(wrong, at)
 
     def _shares(self, rule: RuleModel, kind: str, path: Path) -> None:
         for word in ("by", "salt"):
@@ -173,14 +174,14 @@ def _fallback(rule: RuleModel) -> Fallback | None:
     return None if given is None else Fallback(tuple(given.to), given.error_rate, given.window_s, given.min_runs)
 
 
-def _misfit(name: str, value: Any) -> str:
-    """What is wrong with a value of a field; empty if it may have it."""
+def _misfit(name: str, value: Any, written: Any) -> str:
+    """What is wrong with a value of a field, shown as it is written; empty if the field may have it."""
     if name in _TEXT and not isinstance(value, str) and not (value is None and name == "topic"):
-        return f"{name} is text, and this is {shown(value)}: put it in quotes"
+        return f"{name} is text, and this is {shown(written)}: put it in quotes"
     if name in _WHOLE and (isinstance(value, bool) or not isinstance(value, int)):
-        return f"{name} is a whole number, not {shown(value)}"
+        return f"{name} is a whole number, not {shown(written)}"
     if name == "hour" and isinstance(value, int) and not 0 <= value <= 23:
-        return f"hour goes from 0 to 23, and this is {value}"
+        return f"hour goes from 0 to 23, and this is {shown(written)}"
     return ""
 
 
@@ -193,8 +194,8 @@ def _placed(document: Document, fault: Fault, path: Path) -> Problem:
     line, column = mark.line + fault.line - 1, fault.column
     if mark.style == "|":
         line += 1
-        written = document.text.split("\n")[line - 1]
-        column += len(written) - len(written.lstrip())
+        first = next(row for row in document.text.split("\n")[mark.line :] if row.strip())
+        column += len(first) - len(first.lstrip())
     elif fault.line == 1:
         column += mark.column - 1 + len(mark.style)
     else:

@@ -211,6 +211,8 @@ def _reworded(kind: str, text: str, found: Any) -> str:
         return f"this is {wanted}, not {shown(found)}"
     if kind == "value_error":
         return text
+    if kind in ("too_long", "too_short"):
+        return f"{text[:1].lower()}{text[1:]}".replace(" after validation", "").replace(" should have", " has")
     return f"{text[:1].lower()}{text[1:].replace('Input', 'it')} (it is {shown(found)})".replace(
         "input should", "it should"
     )
