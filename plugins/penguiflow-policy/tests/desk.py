@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from penguiflow import Headers, Message, Node, PenguiFlow, RoutingRequest, create, router
@@ -15,8 +16,9 @@ async def same(message: Any) -> Any:
     return message
 
 
-def sinks(*names: str) -> list[Node[..., Any]]:
-    return [Node(same, name) for name in names or NAMES]
+@lru_cache
+def sinks(*names: str) -> tuple[Node[..., Any], ...]:
+    return tuple(Node(same, name) for name in names or NAMES)
 
 
 def request(
@@ -31,7 +33,7 @@ def request(
 ) -> RoutingRequest:
     """What a router would ask."""
     message = Message(payload=payload, headers=Headers(**headers), meta=meta or {}, trace_id=trace_id)
-    return RoutingRequest(message, node, tuple(sinks(*proposed)) if proposed else (), trace_id, flow)
+    return RoutingRequest(message, node, sinks(*proposed) if proposed else (), trace_id, flow)
 
 
 def rule(name: str = "rule", **parts: Any) -> dict[str, Any]:

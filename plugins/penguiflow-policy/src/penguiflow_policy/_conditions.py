@@ -62,8 +62,8 @@ class Condition:
         """
         try:
             answer = self._program.eval(activation).value()
-        except Exception:
-            raise ConditionError("what it looks at can't be shown to it") from None
+        except Exception as exc:
+            raise ConditionError(_why(str(exc))) from None
         if answer is True or answer is False:
             return answer
         raise ConditionError(_why(answer))
@@ -72,7 +72,7 @@ class Condition:
 def _why(answer: Any) -> str:
     if not isinstance(answer, str):
         return f"it is a {type(answer).__name__}, and neither true nor false"
-    kind = answer.partition(":")[0]
+    kind = answer.partition(":")[0]  # a text that isn't an error's comes from the message, and is no better
     return _WHY.get(kind, "what it looks at is of another kind than it expects")
 
 

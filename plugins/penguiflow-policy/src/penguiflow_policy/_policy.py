@@ -164,6 +164,11 @@ class Policy(Live):
         self._count()
         return self._shadow
 
+    @property
+    def shadowed_by(self) -> Policy | None:
+        """The candidate that decides beside it, if there is one."""
+        return self._candidate
+
     def _count(self) -> None:
         """Count errors over the windows that rules look at."""
         candidate = self._candidate

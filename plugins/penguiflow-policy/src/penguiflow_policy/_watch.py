@@ -49,6 +49,7 @@ class Watcher:
         self._seen = seen
         self._changed = changed
         self._force_polling = force_polling
+        self._said = ""
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"watch {path.name}")
 
@@ -66,9 +67,14 @@ class Watcher:
                 await self._look()
                 await self._follow()
             except Exception as exc:
-                log.warning("the folder of %s can't be watched (%s): it is looked at again and again", self._path, exc)
+                self._say(f"the folder of {self._path} can't be watched ({exc}): it is looked at again and again")
                 await self._look()
                 await self._pause(LOOK_MS / 1000)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            log.warning("%s", text)
 
     async def _pause(self, seconds: float) -> None:
         waiting = asyncio.ensure_future(self._stop.wait())
@@ -89,7 +95,6 @@ class Watcher:
             yield_on_timeout=True,
             force_polling=self._force_polling,
             recursive=False,
-            raise_interrupt=False,
         )
         async for _ in changes:
             await self._look()
