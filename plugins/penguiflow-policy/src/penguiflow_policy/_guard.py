@@ -1,9 +1,10 @@
 """Refuses conditions whose work could grow faster than the message that they look at.
 
 Rules: CEL has no loops but macros, and each of these goes once over one list. What stands inside a macro sees its own
-variable and what is short (tenant, topic, ...), never the payload or meta again, and no other macro; nothing builds
-lists of lists; and `+` is rare. So a condition takes at most its own length times the size of the message, in time and
-in memory. This reads tokens; whether the condition makes sense is the compiler's business.
+variable and what is short (tenant, topic, ...), never the payload or meta again, and no other macro; those that make
+lists copy them for each item, and are left out; and `+` is rare. So a condition takes at most its own length times the
+size of the message, in time and in memory. This reads tokens; whether the condition makes sense is the compiler's
+business.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import NamedTuple
 
 MAX_CHARACTERS = 1000
 MAX_PLUS = 16
-LOOPS = ("all", "exists", "exists_one", "filter")
+LOOPS = ("all", "exists", "exists_one")
+MAKERS = ("map", "filter")
 LARGE = ("payload", "meta", "proposed")
 
 _TOKEN = re.compile(
@@ -128,10 +130,9 @@ def _misplaced(token: Token, before: Token, after: list[Token], loop: str | None
     called = bool(after) and after[0].text == "("
     if token.text == "google" and before.text != ".":
         return Refusal("messages of protocol buffers can't be made in a condition", token.at)
-    if token.text == "map" and before.text == "." and called:
-        return Refusal(
-            "`map` makes new lists, and a condition only asks: use exists, all, exists_one or filter", token.at
-        )
+    if token.text in MAKERS and before.text == "." and called:
+        text = f"`{token.text}` makes a new list, and a condition only asks: use exists, all or exists_one"
+        return Refusal(text, token.at)
     if loop is None:
         return None
     if before.text == "." and called and token.text in LOOPS:
