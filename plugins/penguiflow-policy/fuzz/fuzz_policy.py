@@ -3,8 +3,8 @@
     pip install atheris
     python fuzz/fuzz_policy.py -max_total_time=120 -max_len=4096 -timeout=5 -rss_limit_mb=2048
 
-What it finds is kept in tests/test_hostile.py. Any exception but `PolicyError` and `ConditionError` is a finding, and so is
-an input that takes longer or more memory than the options allow.
+What it finds is kept in tests/test_hostile.py. Any exception but `PolicyError` and `ConditionError` is a finding, and
+so is an input that takes longer or more memory than the options allow.
 """
 
 import sys
@@ -29,8 +29,7 @@ def one_input(data: bytes) -> None:
             made = Policy.from_dict({"rules": [{"name": "r", "route": "a", "when": text}]}, environ={})
         else:
             made = READERS[kind](text, environ={})
-    except PolicyError as exc:
-        assert exc.problems
+    except PolicyError:
         return
     assert str(made.explain_request(REQUEST))
 

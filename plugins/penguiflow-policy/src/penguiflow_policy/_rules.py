@@ -95,6 +95,8 @@ class Rules:
         default: `keep`, `drop`, or where messages go that no rule decides on.
         zone: Whose hour it is.
         conditions: Shows messages to conditions.
+        skipped: How often the condition of a rule had no answer, and was skipped.
+        windows: The lengths of the windows in which error rates matter.
     """
 
     version: str
@@ -106,21 +108,19 @@ class Rules:
     default: tuple[str, ...] = (KEEP,)
     zone: tzinfo = UTC
     skipped: dict[str, int] = field(default_factory=dict)
+    windows: tuple[float, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         index = Index([rule.match for rule in self.rules], self.zone)
         object.__setattr__(self, "_index", index)
         ready = [Decision(r.targets if r.kind == "route" else (), r.name, self.version) for r in self.rules]
         object.__setattr__(self, "_ready", tuple(ready))
+        windows = tuple(rule.fallback.window_s for rule in self.rules if rule.fallback is not None)
+        object.__setattr__(self, "windows", windows)
 
     def speaks_of(self, flow: str, router: str) -> bool:
         """Whether these rules have a say in a router."""
         return (self.flows is None or flow in self.flows) and (self.routers is None or router in self.routers)
-
-    @property
-    def windows(self) -> tuple[float, ...]:
-        """The lengths of the windows in which error rates matter."""
-        return tuple(rule.fallback.window_s for rule in self.rules if rule.fallback is not None)
 
     def candidates(self, request: RoutingRequest, now: float) -> int:
         """The rules whose `match` fits, a bit each."""
