@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import policy, request, rule, targets
+from desk import flow_of, policy, request, rule, targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penguiflow import GraphError
 from penguiflow_policy import Policy, PolicyError
 
 MIB = 1 << 20
@@ -45,6 +46,15 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "yaml commas": (".yaml", "[" + "," * (MIB - 3) + "]"),
     "yaml directives": (".yaml", "%YAML 1.1\n" * 50_000),
     "yaml two documents": (".yaml", "rules: []\n---\nrules: []\n"),
+    "yaml rules that nearly hide each other": (
+        ".yaml",
+        "rules:\n"
+        + "".join(
+            f"- {{name: r{i}, match: {{tenant: [{', '.join(f't{j}' for j in range(40))}, u{i}]}}, route: x}}\n"
+            for i in range(999)
+        )
+        + "- {name: r, match: {tenant: u1}, route: x}\n",
+    ),
     "yaml a number": (".yaml", "rules: " + "9" * 100_000),
     "yaml a zero byte": (".yaml", "rules: \x00"),
     "yaml half a pair": (".yaml", 'rules: "\\ud800"'),
@@ -57,6 +67,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "json infinity": (".json", '{"rules": [{"name": "r", "canary": {"to": "a", "percent": 1e999}}]}'),
     "json many": (".json", "[" + "1," * 500_000 + "1]"),
     "json text without end": (".json", '"' + "\\" * (MIB - 2)),
+    "json quotes in a text without end": (".json", '"' + '\\"' * (MIB // 2 - 2)),
     "json ten megabytes": (".json", '"' + "a" * (10 * MIB) + '"'),
     "toml a list in a list": (".toml", "a=" + "[" * (TOML - 3)),
     "toml a table in a table": (".toml", "a=" + "{a=" * (TOML // 3 - 1)),
@@ -93,6 +104,25 @@ def test_the_most_conditions_that_a_file_can_hold_take_bounded_time():
     assert time.thread_time() - began < 4 * SECONDS
     began = time.thread_time()
     assert made.select(request(priority=5)) is None
+    assert time.thread_time() - began < SECONDS
+
+
+def test_data_without_an_end_is_refused():
+    loop: dict[str, Any] = {}
+    loop["rules"] = [loop]
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for data in (loop, {"rules": deep}, {"rules": [1] * 60_000}):
+        with pytest.raises(PolicyError, match="nested more than 16 deep or has more than 50000 values"):
+            Policy.from_dict(data)
+
+
+def test_a_flow_is_checked_in_bounded_time():
+    made = policy(rule(match={"node": [f"desk{i}" for i in range(9_000)]}))
+    began = time.thread_time()
+    with pytest.raises(GraphError):
+        flow_of(plugins=[made])
     assert time.thread_time() - began < SECONDS
 
 

@@ -217,6 +217,15 @@ async def test_subscribers_may_raise_and_leave(file: Path, caplog: pytest.LogCap
     assert caplog.text.count("a subscriber raised") == 2
 
 
+def test_new_rules_have_to_suit_every_flow_also_those_of_one_name():
+    made = policy(rule("x", route="a"))
+    flow_of("a", "b", plugins=[made])
+    flow_of("a", "c", plugins=[made])
+    for name, other in (("b", "c"), ("c", "b")):
+        with pytest.raises(PolicyError, match=f"doesn't lead to '{name}': there are a, {other}"):
+            made.replace(policy(rule("y", route=name)))
+
+
 def test_the_rules_of_another_policy_can_be_taken_over():
     made, other = policy(rule("x", route="a")), policy(rule("y", route="b"))
     flow_of(plugins=[made])

@@ -41,6 +41,18 @@ def test_a_candidate_that_fails_harms_nothing_and_is_told():
     assert "the condition of rule 'bad' has no answer" in str(shadow.differences[0])
 
 
+def test_a_candidate_that_trips_over_a_payload_harms_nothing():
+    class Odd(dict[str, object]):
+        def get(self, key: str, default: object = None) -> object:
+            raise RuntimeError("no")
+
+    live = policy(rule("r"))
+    shadow = live.shadow(policy(rule("s", match={"payload.x": 1})))
+    assert shadow is not None
+    assert targets(live.select(request(Odd()))) == ["a"]
+    assert shadow.differences[0].candidate_rule == "RuntimeError"
+
+
 def test_only_the_last_differences_are_kept():
     live = policy(rule("r"))
     shadow = live.shadow(policy(rule("s", route="b")))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from desk import policy, request, rule
 
-ROUNDS, CALLS = 15, 2000
+ROUNDS, CALLS = 20, 500
 
 CONDITIONS = [
     "tenant == 'other' && priority >= 2",

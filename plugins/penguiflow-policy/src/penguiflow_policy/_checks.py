@@ -6,11 +6,12 @@ one policy and many flows. Where a rule doesn't say which router it means, it ha
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from penguiflow import ROOKERY, Graph
-from penguiflow_policy._problems import Problem, meant
+from penguiflow_policy._problems import MOST, Problem, meant
 from penguiflow_policy._rules import DROP, KEEP, Rule, Rules
 from penguiflow_policy._tree import Document, Path
 
@@ -38,7 +39,7 @@ def checked(rules: Rules, document: Document, graph: Graph, only: Sequence[str] 
     spoken_of = [r for r in routers if rules.flows is None or r.flow in rules.flows]
     if not spoken_of:
         return []
-    return list(_Check(rules, document, spoken_of, graph.name).problems())
+    return list(itertools.islice(_Check(rules, document, spoken_of, graph.name).problems(), MOST + 1))
 
 
 class _Check:

@@ -61,7 +61,7 @@ class Live:
     def __init__(self, source: Source, environ: Mapping[str, str], observe: bool) -> None:
         self._source = source
         self._environ = environ
-        self._graphs: dict[tuple[str, Sequence[str] | None], Graph] = {}
+        self._graphs: list[tuple[Graph, Sequence[str] | None]] = []
         self._subscribers: list[Callable[[PolicyChange], None]] = []
         self._complaint = ""
         self._counting: bool | None = None
@@ -120,7 +120,7 @@ class Live:
     def _suited(self, version: Version) -> Version:
         """The version, if every flow can be routed with it."""
         rules, document = version
-        problems = [p for (_, only), graph in self._graphs.items() for p in checked(rules, document, graph, only)]
+        problems = [p for graph, only in self._graphs for p in checked(rules, document, graph, only)]
         if rules.windows and self._counting is False:
             place = next(i for i, rule in enumerate(rules.rules) if rule.fallback is not None)
             text = "a fallback needs error rates, and this policy began without: start it with observe = true"
@@ -166,13 +166,13 @@ class Live:
         """
         rules, document = self._version
         problems = checked(rules, document, graph, routers)
-        if not problems and len(self._graphs) < MOST_GRAPHS:
-            self._graphs[graph.name, routers] = graph
+        if not problems and (graph, routers) not in self._graphs:
+            self._graphs = [*self._graphs, (graph, routers)][-MOST_GRAPHS:]
         return [str(problem) for problem in problems]
 
     def _routers(self) -> list[Router]:
         """The routers of every flow that the policy was built into."""
-        return [router for graph in self._graphs.values() for router in routers_of(graph)]
+        return [router for graph, _ in self._graphs for router in routers_of(graph)]
 
     def _changed(self) -> None:
         """The rules were replaced."""

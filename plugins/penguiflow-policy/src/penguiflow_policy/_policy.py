@@ -62,6 +62,7 @@ class Policy(Live):
         self._health = Health()
         self._candidate: Policy | None = None
         self._shadow: Shadow | None = None
+        self._end_of_candidate: Callable[[], None] = lambda: None
         self._clock = clock
         self._watch = reload
         self._force_polling = force_polling
@@ -161,6 +162,9 @@ class Policy(Live):
         """
         self._shadow = None if candidate is None else Shadow(lambda: candidate.rules)
         self._candidate = candidate
+        self._end_of_candidate()
+        if candidate is not None:
+            self._end_of_candidate = candidate.subscribe(lambda change: self._count())
         self._count()
         return self._shadow
 

@@ -81,9 +81,9 @@ class Shadow:
         candidate: Decision | None = None
         try:
             candidate = rules.decide(request, now, health)
-        except ConditionError as exc:
+        except Exception as exc:  # whatever it is, it is the candidate's, and not the message's
             self.failed += 1
-            self._note(request, live, None, str(exc))
+            self._note(request, live, None, str(exc) if isinstance(exc, ConditionError) else type(exc).__name__)
             return
         if _effect(live, request) == _effect(candidate, request):
             self.agreed += 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from penguiflow_policy._problems import meant
 from penguiflow_policy._reading import READERS
-from penguiflow_policy._tree import MAX_BYTES, Document, checked_size, refused
+from penguiflow_policy._tree import MAX_BYTES, Document, check_bounds, checked_size, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,11 @@ def from_dict(data: Mapping[str, Any]) -> Source:
     """A mapping, of which a copy is taken.
 
     Raises:
+        PolicyError: it is too deep or too large.
         TypeError: it is none.
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"a policy is a mapping with the key 'rules', not {type(data).__name__}")
+    check_bounds(dict(data), "policy")
     held = copy.deepcopy(dict(data))
     return Source("policy", lambda: Document(held, "policy"))

@@ -6,12 +6,10 @@ them; what stands within a line is found by its line.
 
 from __future__ import annotations
 
-import datetime
 import re
 import tomllib
-from typing import Any
 
-from penguiflow_policy._tree import MAX_DEPTH, Document, Mark, Path, refused
+from penguiflow_policy._tree import MAX_DEPTH, Document, Mark, Path, check_bounds, refused
 
 MAX_CHARACTERS = 1 << 18  # its parser takes time that grows faster than the text
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]#]+)\]\]?\s*(#.*)?")
@@ -44,8 +42,8 @@ def read(text: str, source: str) -> Document:
         raise refused(source, f"it is no TOML: {found[1][:100]}", int(found[2]), int(found[3])) from None
     except (RecursionError, ValueError):
         raise refused(source, "it is nested too deeply, or has a number that is too long") from None
+    check_bounds(data, source)
     document = Document(data, source, text)
-    _check(data, source)
     _mark(document)
     return document
 
@@ -61,18 +59,6 @@ def _dotted_deep(text: str) -> bool:
         elif token.lastgroup == "other":
             parts = 0
     return False
-
-
-def _check(data: Any, source: str) -> None:
-    todo: list[tuple[Any, int]] = [(data, 1)]
-    while todo:
-        value, depth = todo.pop()
-        if depth > MAX_DEPTH:
-            raise refused(source, f"it is nested more than {MAX_DEPTH} deep, and no rule is")
-        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-            raise refused(source, f"{value} is a date, and no rule has one: put it in quotes")
-        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        todo.extend((item, depth + 1) for item in inside)
 
 
 def _mark(document: Document) -> None:

@@ -7,6 +7,7 @@ is wrong with the form ends it.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -105,6 +106,25 @@ def checked_size(raw: bytes, source: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise refused(source, f"it is no UTF-8 text (byte {exc.start}): save it as UTF-8") from None
+
+
+def check_bounds(data: Any, source: str) -> None:
+    """Refuse data that no builder has counted: what is too deep, too much, or nothing that JSON could hold.
+
+    Raises:
+        PolicyError: it is.
+    """
+    todo: list[tuple[Any, int]] = [(data, 1)]
+    parts = 0
+    while todo:
+        value, depth = todo.pop()
+        parts += 1
+        if depth > MAX_DEPTH or parts > MAX_PARTS:
+            raise refused(source, f"it is nested more than {MAX_DEPTH} deep or has more than {MAX_PARTS} values")
+        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+            raise refused(source, f"{value} is a date, and no rule has one: put it in quotes")
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        todo.extend((item, depth + 1) for item in inside)
 
 
 class Builder:
