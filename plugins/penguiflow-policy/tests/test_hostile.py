@@ -98,6 +98,29 @@ def test_a_hostile_file_is_refused_in_bounded_time_and_the_old_rules_stay(name: 
     assert not Path("pwned").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("yaml ten megabytes", "it is longer than 1024 KiB"),
+        ("json ten megabytes", "it is longer than 1024 KiB"),
+        ("toml a name of many parts", "a name of more than 16 parts with dots"),
+        ("yaml a list in a list in a list", "policy:1:17: it is nested more than 16 deep"),
+        ("yaml an alias bomb", "policy:1:4: a policy has no anchors and aliases"),
+        ("yaml a tag that runs", "policy:1:8: a policy has no tags"),
+        ("yaml many keys", "it has more than 50000 values"),
+    ],
+)
+def test_a_hostile_text_is_refused_for_what_it_is(name: str, said: str):
+    ending, text = HOSTILE[name]
+    with pytest.raises(PolicyError, match=said):
+        {".yaml": Policy.from_yaml, ".json": Policy.from_json, ".toml": Policy.from_toml}[ending](text)
+
+
+def test_a_name_of_more_parts_than_a_policy_can_have_is_refused_in_toml():
+    with pytest.raises(PolicyError, match="a name of more than 16 parts with dots"):
+        Policy.from_toml(".".join("a" * 18) + " = 1\n")
+
+
 def test_the_most_conditions_that_a_file_can_hold_take_bounded_time():
     began = time.thread_time()
     made = Policy.from_yaml("rules:\n" + MANY_CONDITIONS)
