@@ -7,13 +7,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from main import Ticket, agent, faq, manager
-
-from penguiflow import FlowEvent, Headers, Message, PenguiFlow, create, router
+from penguiflow import FlowEvent, Headers, Message, PenguiFlow, create, node, router
 
 HERE = Path(__file__).parent
 decisions: list[str] = []
 refusals: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+
+@node
+async def faq(ticket: dict[str, object]) -> str:
+    return "see question 7"
+
+
+@node
+async def agent(ticket: dict[str, object]) -> str:
+    return "an agent answers"
+
+
+@node
+async def manager(ticket: dict[str, object]) -> str:
+    return "the manager calls back"
 
 
 def watch(event: FlowEvent) -> None:
@@ -37,7 +50,7 @@ async def deployed(folder: Path) -> AsyncIterator[PenguiFlow]:
 
 async def asked(flow: PenguiFlow) -> str:
     """Who answers the south pole, and which rule says so."""
-    message = Message(payload=Ticket("no snow left"), headers=Headers(tenant="south-pole"))
+    message = Message(payload={"text": "no snow left", "amount": 0}, headers=Headers(tenant="south-pole"))
     await flow.ask(message)
     return decisions[-1]
 
