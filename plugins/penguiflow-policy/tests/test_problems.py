@@ -189,6 +189,10 @@ def test_routers_of_subflows_and_of_playbooks_are_known():
     create(outer, plugins=[policy(rule("r", match={"node": "inner"}, route="x"))])
     with pytest.raises(GraphError, match="router 'inner' doesn't lead to 'z'"):
         create(outer, plugins=[policy(rule("r", match={"node": "inner"}, route="z"))])
+    calls = Node(same, "calls", playbooks=[inner])
+    create(calls, plugins=[policy(rule("r", match={"node": "inner"}, route="x"))])
+    with pytest.raises(GraphError, match="router 'inner' doesn't lead to 'z'"):
+        create(calls, plugins=[policy(rule("r", match={"node": "inner"}, route="z"))])
     elsewhere = policy(rule("r", match={"node": "book"}, route="p"), elsewhere={"book": ["p", "q"]})
     flow_of(plugins=[elsewhere])
     wrong = policy(rule("r", match={"node": "book"}, route="r"), elsewhere={"book": ["p", "q"]})

@@ -25,12 +25,14 @@ class Router(NamedTuple):
 
 
 def routers_of(graph: Graph) -> Iterator[Router]:
-    """The routers of a flow and of its subflows, in their order."""
+    """The routers of a flow, of its subflows and of the playbooks that it declares, in their order."""
     for node in graph.nodes:
         if node.kind == "router":
             yield Router(graph.name, node.name, graph.successors(node.name))
         if node.subgraph is not None:
             yield from routers_of(node.subgraph)
+        for playbook in node.playbooks:
+            yield from routers_of(playbook)
 
 
 def checked(rules: Rules, document: Document, graph: Graph, only: Sequence[str] | None = None) -> list[Problem]:

@@ -141,7 +141,8 @@ class PolicyModel(_Model):
     flows: Names | None = Field(default=None, description="The flows that it speaks of; all if it isn't said.")
     routers: Names | None = Field(default=None, description="The routers that it speaks of; all if it isn't said.")
     elsewhere: dict[Name, Names] = Field(
-        default_factory=dict, description="Routers that no graph shows (of playbooks), and the nodes they lead to."
+        default_factory=dict,
+        description="Routers that no graph shows (of playbooks that no node declares), and the nodes they lead to.",
     )
     timezone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="Whose hour `hour` is.")
     on_error: Literal["fail", "skip"] = Field(
