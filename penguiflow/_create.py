@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from penguiflow._dispatch import Dispatch
+from penguiflow._errors import GraphError
 from penguiflow._events import FlowEvent
 from penguiflow._flow import PenguiFlow
 from penguiflow._host import plugged
-from penguiflow._node import Adjacency, Node
+from penguiflow._node import Adjacency, Node, RouterRole
 from penguiflow._plan import Plan, Resources
+from penguiflow._registry import ModelRegistry
 from penguiflow._wiring import wire
 
 DEFAULT_QUEUE_MAXSIZE = 64
@@ -60,15 +62,35 @@ def create(
         raise TypeError(f"plugins= takes a list of plugin objects and names, not {plugins!r:.80}: write plugins=[...]")
     wiring = wire(adjacencies, allow_cycles)
     chosen = plugged(plugins, on_event)
-    return PenguiFlow(
-        Plan(
-            name,
-            wiring,
-            chosen,
-            Dispatch(chosen.tiers, chosen.settings.decision_timeout_s, chosen.settings.quarantine_after),
-            queue_maxsize,
-            max_traces,
-            emit_errors_to_rookery,
-            resources,
-        )
+    plan = Plan(
+        name,
+        wiring,
+        chosen,
+        Dispatch(chosen.tiers, chosen.settings.decision_timeout_s, chosen.settings.quarantine_after),
+        queue_maxsize,
+        max_traces,
+        emit_errors_to_rookery,
+        resources,
     )
+    problems = _objections(plan)
+    if problems:
+        raise GraphError(problems)
+    return PenguiFlow(plan)
+
+
+def _objections(plan: Plan) -> list[str]:
+    """What those who route, and look at graphs, have against this one."""
+    routers: dict[int, list[str]] = {}
+    policies: dict[int, Any] = {}
+    for node in plan.wiring.nodes:
+        if isinstance(node.role, RouterRole) and hasattr(node.role.policy, "check_graph"):
+            policies[id(node.role.policy)] = node.role.policy
+            routers.setdefault(id(node.role.policy), []).append(node.name)
+    asked: list[tuple[Any, tuple[str, ...] | None]] = []
+    asked += [(policies[key].check_graph, tuple(names)) for key, names in routers.items()]
+    owners = [impl.owner for impl in plan.dispatch.impls["resolve_route"]]
+    asked += [(owner.check_graph, None) for owner in owners if hasattr(owner, "check_graph")]
+    if not asked:
+        return []
+    graph = plan.graph(ModelRegistry())
+    return list(dict.fromkeys(str(problem) for check, names in asked for problem in check(graph, names)))

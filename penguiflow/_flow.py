@@ -171,6 +171,18 @@ class PenguiFlow(Runnable):
             raise KeyError(f"no trace {trace_id!r} is live in flow {self.name!r}: it has ended, or never was")
         return explained(trace)
 
+    def report(self, plugin: str, what: str, error: BaseException) -> None:
+        """Tell the flow's observers, in a `plugin_error`, that something went wrong in a plugin's own task.
+
+        Args:
+            plugin: The plugin's name.
+            what: What it was doing, as `reload`.
+            error: What went wrong.
+        """
+        if self._life is not None:
+            extra = {"plugin": plugin, "hook": what, "failures": 1, "quarantined": False}
+            self._life.run.dispatch.report(error, self.name, extra, None)
+
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph as text, written by a plugin.
 

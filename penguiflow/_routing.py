@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 from penguiflow._dispatch import is_stray
 from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._events import NOTHING
 from penguiflow._exits import named
 from penguiflow._hooks import RoutingRequest
 from penguiflow._node import ROOKERY
@@ -30,7 +31,7 @@ async def route(parcel: Parcel) -> Any:
     """
     station = parcel._station
     try:
-        chosen, by = await _chosen(parcel)
+        chosen, by, answer = await _chosen(parcel)
         targets, leaves = _targets(station, chosen, by)
     except FlowError as error:
         if error.code == FlowErrorCode.ROUTING or error.trace_id == parcel._trace.id:
@@ -44,7 +45,7 @@ async def route(parcel: Parcel) -> Any:
     if parcel._trace.run.dispatch.listeners:
         names = [target.name for target in targets] + ([ROOKERY] if leaves else [])
         kind = "route_decided" if names else "route_dropped"
-        node_event(kind, parcel, extra={"targets": names, "decided_by": by})
+        node_event(kind, parcel, extra={**_detail(answer), "targets": names, "decided_by": by})
     return parcel._payload if parcel._raw is None else parcel.message
 
 
@@ -59,21 +60,31 @@ def _targets(station: Station, chosen: Any, by: str) -> tuple[Any, Any]:
         raise
 
 
-async def _chosen(parcel: Parcel) -> tuple[Any, str]:
-    """The names that the message goes to, and who had the last word."""
+async def _chosen(parcel: Parcel) -> tuple[Any, str, Any]:
+    """The names that the message goes to, who had the last word, and his answer as he gave it."""
     station = parcel._station
     role, dispatch = station.router, parcel._trace.run.dispatch
     assert role is not None
-    chosen, by = _proposed(parcel), "router"
+    chosen, by, last = _proposed(parcel), "router", None
     if role.policy is not None:
         answer = await _asked(getattr(role.policy, "select", role.policy), _request(parcel, chosen))
         if answer is not None:
-            chosen, by = _listed(answer), "policy"
+            chosen, by, last = _listed(answer), "policy", answer
     if dispatch.routes:
         answer = await dispatch.resolve_route(_request(parcel, chosen))
         if answer is not None:
-            by, chosen = answer[0], _listed(answer[1])
-    return chosen, by
+            by, last = answer
+            chosen = _listed(last)
+    return chosen, by, last
+
+
+def _detail(answer: Any) -> Mapping[str, Any]:
+    """What an answer says about itself besides, for observers."""
+    try:
+        detail = getattr(answer, "detail", None)
+    except Exception:
+        return NOTHING  # the message goes its way all the same
+    return detail if isinstance(detail, Mapping) else NOTHING
 
 
 def _proposed(parcel: Parcel) -> list[Any]:

@@ -16,6 +16,7 @@ from penguiflow import (
     FlowError,
     FlowErrorCode,
     FlowEvent,
+    GraphError,
     Node,
     PenguiFlow,
     RoutingRequest,
@@ -292,6 +293,70 @@ async def test_a_deployments_answer_decides_the_route(answer: Any, given: list[s
     event = (recorder.of("route_decided") or recorder.of("route_dropped"))[0]
     assert sorted(event.extra["targets"]) == given
     assert event.node_name == "choose"
+
+
+class Told(list[str]):
+    """An answer that says which rule it comes from."""
+
+    detail: Any = {"rule": "vip", "targets": "not these"}
+
+
+@pytest.mark.parametrize("asked", ["policy", "plugin"])
+@virtual_time
+async def test_what_an_answer_tells_of_itself_is_shown_in_the_event(asked: str):
+    recorder = Recorder()
+    told = lambda request: Told(["b"])  # noqa: E731
+    make = lambda name: router(name, policy=told if asked == "policy" else None)  # noqa: E731
+    plugins = [Router(told)] if asked == "plugin" else []
+    async with routed(*plugins, make=make, on_event=recorder) as flow:
+        assert await flow.ask(1) == "b"
+    (event,) = recorder.of("route_decided")
+    assert event.extra == {"rule": "vip", "targets": ["b"], "decided_by": "policy"}
+
+
+@pytest.mark.parametrize("detail", [7, property(lambda self: 1 / 0)], ids=["no mapping", "raises"])
+@virtual_time
+async def test_an_overruled_answer_tells_nothing_and_a_detail_that_is_none_is_no_harm(detail: Any):
+    recorder = Recorder()
+    make = lambda name: router(name, policy=lambda request: Told(["a"]))  # noqa: E731
+    odd = type("Odd", (Told,), {"detail": detail})
+    async with routed(Router(lambda r: odd(["c"])), make=make, on_event=recorder) as flow:
+        assert await flow.ask(1) == "c"
+    assert dict(recorder.of("route_decided")[0].extra) == {"targets": ["c"], "decided_by": "policy"}
+
+
+class Strict:
+    """Routes, and looks at graphs first."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        self.asked: list[tuple[Any, Any]] = []
+
+    def check_graph(self, graph: Any, routers: Any) -> Any:
+        self.asked.append((graph.name, routers))
+        return self.problems
+
+    def select(self, request: RoutingRequest) -> None:
+        return None
+
+    @hookimpl
+    def resolve_route(self, request: RoutingRequest) -> None:
+        return None
+
+
+def test_what_routes_may_look_at_the_graph_and_refuse_it():
+    policy, plugin = Strict("no 'a'", "both"), Strict("both", "no 'b'")
+    one, two = router("one", policy=policy), router("two", policy=policy)
+    with pytest.raises(GraphError) as caught:
+        create(one.to(two), two.to(*sinks("a")), plugins=[plugin], name="desk")
+    assert caught.value.problems == ("no 'a'", "both", "no 'b'")
+    assert (policy.asked, plugin.asked) == ([("desk", ("one", "two"))], [("desk", None)])
+
+
+@virtual_time
+async def test_a_graph_that_nobody_has_anything_against_is_built():
+    async with routed(Strict(), make=lambda name: router(name, policy=Strict())) as flow:
+        assert sorted(await flow.start(1).results()) == ["a", "b", "c"]
 
 
 @virtual_time

@@ -117,6 +117,18 @@ async def test_resources_open_after_the_plugins_started_and_close_before_they_st
 
 
 @in_time
+async def test_what_goes_wrong_in_a_plugins_own_task_is_shown_to_observers():
+    recorder, error = Recorder(), ValueError("the file is no TOML")
+    flow = create(same, plugins=[Life([])], on_event=recorder)
+    flow.report("life", "reload", error)  # nobody observes: no harm
+    async with flow:
+        flow.report("life", "reload", error)
+        (event,) = recorder.of("plugin_error")
+    assert event.error is error
+    assert (event.flow_name, event.extra["plugin"], event.extra["hook"]) == ("flow", "life", "reload")
+
+
+@in_time
 async def test_one_of_start_and_stop_is_enough():
     diary: list[str] = []
 

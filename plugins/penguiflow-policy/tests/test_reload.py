@@ -1,0 +1,293 @@
+"""Rules change while the flow runs: at once and as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import flow_of, policy, request, rule, targets
+
+from penguiflow import FlowEvent, Node, create, hookimpl, router
+from penguiflow_policy import Options, Policy, PolicyChange, PolicyError, plugin
+
+A = "rules:\n  - name: ra\n    route: a\n"
+B = "rules:\n  - name: rb\n    route: b\n"
+SECONDS = 20
+
+
+def put(file: Path, text: str) -> None:
+    """A whole new file in the place of the old one."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, file)
+
+
+class Changes:
+    """What a policy tells its subscribers, one after the other."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.queue: asyncio.Queue[PolicyChange] = asyncio.Queue()
+        self.end: Callable[[], None] = policy.subscribe(self.queue.put_nowait)
+
+    async def next(self) -> PolicyChange:
+        return await asyncio.wait_for(self.queue.get(), SECONDS)
+
+
+class Watch:
+    """Shows decisions to a function."""
+
+    name = "watch"
+    event_types = ("route_decided", "route_dropped")
+
+    def __init__(self, see: Callable[[FlowEvent], None]) -> None:
+        self.see = see
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        self.see(event)
+
+
+class Enough:
+    """Waits until so many things have happened."""
+
+    def __init__(self) -> None:
+        self.counted, self.wanted = 0, 0
+        self.reached = asyncio.Event()
+
+    def count(self) -> None:
+        self.counted += 1
+        if self.counted >= self.wanted:
+            self.reached.set()
+
+    async def after(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.reached.clear()
+        if self.counted < self.wanted:
+            await self.reached.wait()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    put(tmp_path / "routing.yaml", A)
+    return tmp_path / "routing.yaml"
+
+
+async def test_a_changed_file_is_used_and_a_broken_one_is_not(file: Path, caplog: pytest.LogCaptureFixture):
+    made, events = Policy.from_file(file), list[FlowEvent]()
+    changes = Changes(made)
+    caplog.set_level(logging.INFO, "penguiflow_policy")
+    async with flow_of(plugins=[made], on_event=events.append) as flow:
+        first = made.version
+        put(file, B)
+        change = await changes.next()
+        assert (change.kind, change.previous, change.version) == ("reloaded", first, made.version)
+        assert targets(made.select(request())) == ["b"]
+        put(file, B.replace("route: b", "route: x"))
+        refused = await changes.next()
+        assert (refused.kind, refused.version) == ("refused", change.version)
+        assert "router 'desk' doesn't lead to 'x'" in str(refused.problems[0])
+        assert f"{file}:3:12" in str(refused.problems[0])
+        assert targets(made.select(request())) == ["b"]
+        assert await flow.ask(1) == 1
+        put(file, "rules: [")
+        assert (await changes.next()).kind == "refused"
+        put(file, A)
+        assert (await changes.next()).kind == "reloaded"
+    errors = [event for event in events if event.event_type == "plugin_error"]
+    assert [(event.extra["plugin"], event.extra["hook"]) for event in errors] == [("policy", "reload")] * 2
+    assert isinstance(errors[0].error, PolicyError)
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR", "ERROR", "INFO"]
+    assert f"version {change.version} stays" in caplog.records[1].getMessage()
+
+
+async def test_the_same_mistake_is_told_once(file: Path, caplog: pytest.LogCaptureFixture):
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    put(file, "rules: 7")
+    for _ in range(3):
+        with pytest.raises(PolicyError):
+            made.reload()
+    assert len(caplog.records) == 1
+    assert (await changes.next()).kind == "refused"
+    assert changes.queue.empty()
+
+
+async def test_a_file_that_vanishes_keeps_its_rules_until_it_is_back(file: Path):
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    async with flow_of(plugins=[made]):
+        os.unlink(file)
+        change = await changes.next()
+        assert "there is no such file" in str(change.problems[0])
+        assert targets(made.select(request())) == ["a"]
+        put(file, B)
+        assert (await changes.next()).kind == "reloaded"
+
+
+async def test_a_mounted_configuration_that_swaps_its_link_is_noticed(tmp_path: Path):
+    for name, text in (("one", A), ("two", B)):
+        (tmp_path / name).mkdir()
+        put(tmp_path / name / "routing.yaml", text)
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "routing.yaml").symlink_to("..data/routing.yaml")
+    made = Policy.from_file(tmp_path / "routing.yaml")
+    changes = Changes(made)
+    async with flow_of(plugins=[made]):
+        for name, version in (("two", "b"), ("one", "a")):
+            (tmp_path / "..new").symlink_to(name)
+            os.replace(tmp_path / "..new", tmp_path / "..data")
+            assert (await changes.next()).kind == "reloaded"
+            assert targets(made.select(request())) == [version]
+
+
+async def test_polling_notices_as_well(file: Path):
+    made = Policy.from_file(file, force_polling=True)
+    changes = Changes(made)
+    async with flow_of(plugins=[made]):
+        put(file, B)
+        assert (await changes.next()).kind == "reloaded"
+
+
+async def test_the_companion_of_a_routers_policy_watches_its_file(file: Path):
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    async with flow_of(policy=made, plugins=[made.companion]):
+        put(file, B)
+        assert (await changes.next()).kind == "reloaded"
+
+
+async def test_a_change_between_reading_and_starting_is_noticed(file: Path):
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    put(file, B)
+    async with flow_of(plugins=[made]):
+        assert (await changes.next()).kind == "reloaded"
+
+
+async def test_a_candidates_file_is_watched_too(tmp_path: Path, file: Path):
+    candidate = tmp_path / "candidate.yaml"
+    put(candidate, A)
+    made = plugin(Options(file=str(file), shadow=str(candidate)))
+    shadow = made.shadowed_by
+    assert shadow is not None
+    changes = Changes(shadow)
+    async with flow_of(plugins=[made]):
+        put(candidate, B)
+        assert (await changes.next()).kind == "reloaded"
+
+
+async def test_without_reload_the_file_is_not_watched(file: Path):
+    made = Policy.from_file(file, reload=False)
+    before = asyncio.all_tasks()
+    async with flow_of(plugins=[made]):
+        assert not [task for task in asyncio.all_tasks() - before if task.get_name().startswith("watch")]
+
+
+async def test_nothing_is_left_when_the_flow_stops(file: Path):
+    made = Policy.from_file(file)
+    before = asyncio.all_tasks()
+    for _ in range(2):
+        async with flow_of(plugins=[made]):
+            pass
+        assert asyncio.all_tasks() == before
+
+
+async def test_subscribers_may_raise_and_leave(file: Path, caplog: pytest.LogCaptureFixture):
+    made, seen = Policy.from_file(file), list[str]()
+
+    def raises(change: PolicyChange) -> None:
+        raise RuntimeError("no")
+
+    made.subscribe(raises)
+    end = made.subscribe(lambda change: seen.append(change.kind))
+    put(file, B)
+    assert made.reload() is True
+    end()
+    end()
+    put(file, A)
+    assert made.reload() is True
+    assert seen == ["reloaded"]
+    assert caplog.text.count("a subscriber raised") == 2
+
+
+def test_new_rules_have_to_suit_every_flow_also_those_of_one_name():
+    made = policy(rule("x", route="a"))
+    flow_of("a", "b", plugins=[made])
+    flow_of("a", "c", plugins=[made])
+    for name, other in (("b", "c"), ("c", "b")):
+        with pytest.raises(PolicyError, match=f"doesn't lead to '{name}': there are a, {other}"):
+            made.replace(policy(rule("y", route=name)))
+
+
+def test_the_rules_of_another_policy_can_be_taken_over():
+    made, other = policy(rule("x", route="a")), policy(rule("y", route="b"))
+    flow_of(plugins=[made])
+    assert made.replace(other) is True
+    assert made.replace(other) is False
+    assert made.version == other.version
+    with pytest.raises(PolicyError, match="doesn't lead to 'zzz'"):
+        made.replace(policy(rule("z", route="zzz")))
+    assert targets(made.select(request())) == ["b"]
+
+
+async def test_each_of_100000_messages_is_routed_by_one_version_while_the_file_flips_200_times(file: Path):
+    """Every flip is in use while messages are under way; each fifth file is broken, and changes nothing."""
+    messages, flips = 100_000, 200
+    texts = {
+        "even": "rules: [{name: even, route: [a, b]}]",
+        "odd": "rules:\n  - {name: extra, match: {tenant: default}, add: d}\n  - {name: odd, route: c}\n",
+    }
+    outcomes = {"even": ["a", "b"], "odd": ["c", "d"]}
+    put(file, texts["even"])
+    made = Policy.from_file(file)
+    known = {made.version: "even", Policy.from_yaml(texts["odd"]).version: "odd"}
+    decided: Counter[str] = Counter()
+    routed: Counter[str | None] = Counter()
+    delivered: Counter[tuple[Any, ...]] = Counter()
+    wrong: list[Any] = []
+    enough = Enough()
+
+    def seen(event: FlowEvent) -> None:
+        name = known[event.extra["policy_version"]]
+        decided[name] += 1
+        routed[event.trace_id] += 1
+        enough.count()
+        if event.extra["targets"] != outcomes[name] or event.extra["rule"] != name:
+            wrong.append(event.extra)
+
+    async def send(flow: Any, flipping: asyncio.Task[Any]) -> None:
+        while not flipping.done() or enough.counted < messages:
+            delivered[tuple(await flow.start(1).results())] += 1
+
+    async def flip(changes: Changes) -> Counter[str]:
+        told: Counter[str] = Counter()
+        good = itertools.cycle([texts["odd"], texts["even"]])
+        for place in range(flips):
+            put(file, f"rules: [{{name: broken{place}" if place % 5 == 4 else next(good))
+            told[(await changes.next()).kind] += 1
+            await enough.after(enough.counted + 100)
+        return told
+
+    async def slow(message: Any) -> Any:
+        await asyncio.sleep(0.005)  # the work that messages are in while the rules change
+        return message
+
+    nodes = [Node(slow, name) for name in ("a", "b", "c", "d")]
+    async with create(router("desk").to(*nodes), plugins=[made, Watch(seen)]) as flow:
+        flipping = asyncio.create_task(flip(Changes(made)))
+        await asyncio.gather(*(send(flow, flipping) for _ in range(50)))
+        told = await flipping
+    total = enough.counted
+    assert total >= messages
+    assert wrong == []
+    assert len(routed) == sum(decided.values()) == total
+    assert delivered == {(1, 1): total}
+    assert min(decided.values()) > total / 10
+    assert told == {"reloaded": flips * 4 / 5, "refused": flips / 5}
