@@ -89,7 +89,7 @@ cov: $(DEV) ## run it and report the lines and branches it missed
 	@$(RUN) -m pytest $(SPREAD) --cov --cov-report=term-missing $(ARGS)
 
 model: $(DEV) ## the model test with EXAMPLES examples, and every way of breaking the kernel that it has to notice
-	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest $(SPREAD) tests/model $(ARGS)
+	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) -m pytest $(SPREAD) --dist load tests/model $(ARGS)
 
 bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
@@ -100,9 +100,11 @@ soak: $(DEV) ## a million traces full of misfortune, and whether the sums come o
 demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
 	@$(RUN) -m examples.docs_assistant $(QUESTION)
 
-dist: $(DEV) ## build the wheel and the sdist into dist/
+dist: $(DEV) ## build the wheel and the sdist of each distribution into dist/
 	@rm -rf dist
-	@$(RUN) -m build --no-isolation --outdir dist .
+	@for folder in . penguiflow-* plugins/penguiflow-*; do \
+		$(RUN) -m build --no-isolation --outdir dist $$folder >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }; \
+	done
 	@$(RUN) -m twine check --strict dist/*
 
 clean: ## remove what the other commands made
