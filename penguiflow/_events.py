@@ -139,7 +139,7 @@ class FlowEvent:
 
     @property
     def message(self) -> Message[Any] | None:
-        """The message that the node runs on, with its envelope; `None` on events of no node or message."""
+        """The message that the node runs on, or that begins the trace, with its envelope; `None` on other events."""
         source = self._source
         return source if source is None or isinstance(source, Message) else source.message
 

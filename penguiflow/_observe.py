@@ -94,13 +94,13 @@ def interrupted(parcel: Parcel) -> None:
 
 
 def announce(trace: Trace, inside: bool = False) -> None:
-    """A trace begins: say so once."""
+    """A trace begins: say so once, with the message that begins it."""
     if not trace.announced:
         trace.announced = True
-        trace_event("trace_start", trace, inside)
+        trace_event("trace_start", trace, inside, trace.unbegun[0] if trace.unbegun else None)
 
 
-def trace_event(kind: str, trace: Trace, inside: bool = False) -> None:
+def trace_event(kind: str, trace: Trace, inside: bool = False, source: Parcel | None = None) -> None:
     """Send an event about a trace, in the context of its root task; `inside` says that this is that task."""
     run = trace.run
     listeners = run.dispatch.listeners.get(kind)
@@ -112,7 +112,8 @@ def trace_event(kind: str, trace: Trace, inside: bool = False) -> None:
     event.ts = trace.epoch + now
     event._place = run.place
     event.trace_id = trace.id
-    event.invocation_id = event.queue_wait_ms = event._source = None
+    event.invocation_id = event.queue_wait_ms = None
+    event._source = source
     event.parent_invocation_ids = ()
     event.attempt = 0
     event._depths = NO_DEPTHS if trace.rooms is None and trace.joins is None else (0, 0, trace.pending())

@@ -64,9 +64,9 @@ def join_in(parcel: Parcel) -> None:
 
 def _begun(trace: Trace, parcels: list[Parcel]) -> Parcel | None:
     """Announce the trace and set its first parcels going; the one to go on with, if any."""
-    trace.unbegun = None
     if trace.context is not None:
         announce(trace, inside=True)
+    trace.unbegun = None
     for parcel in parcels[1:]:
         spawn(parcel)
     return parcels[0] if parcels else None

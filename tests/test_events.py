@@ -223,6 +223,25 @@ async def test_trace_finish_says_how_it_ended_and_what_it_cost():
 
 
 @virtual_time
+async def test_trace_start_shows_the_message_that_begins_the_trace():
+    recorder = Recorder()
+
+    @node
+    async def waits(x: int):
+        await asyncio.sleep(9)
+
+    async with create(waits, on_event=recorder) as flow:
+        await flow.ask(Message(payload=1, headers=Headers(tenant="x"), meta={"k": 1}))
+        await flow.start(2).cancel()  # before its first step
+        await flow.emit(3)
+    began = [event.message for event in recorder.of("trace_start")]
+    assert [message.payload for message in began if message] == [1, 2, 3]
+    assert began[0] is not None
+    assert (began[0].headers.tenant, began[0].meta) == ("x", {"k": 1})
+    assert [event.message for event in recorder.of("trace_finish")] == [None] * 3
+
+
+@virtual_time
 async def test_events_of_a_subflow_name_it_and_have_its_node_as_parent():
     recorder = Recorder()
     inner = create(second, name="inner")
