@@ -108,7 +108,8 @@ async def _timed(parcel: Parcel) -> Any:
         if parcel._id is None:
             started(parcel)
         else:
-            parcel._attempted = run.clock()
+            parcel._attempted = now = run.clock()
+            node_event("node_attempt", parcel, now)
     if station.timeout_s is None:
         return checked(station, parcel, await _once(parcel))
     try:

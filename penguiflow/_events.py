@@ -18,6 +18,7 @@ NODE_EVENTS = (
     "node_error",
     "node_timeout",
     "node_retry",
+    "node_attempt",
     "node_failed",
     "node_cancelled",
     "node_expired",

@@ -35,7 +35,7 @@ FIELDS = ("event_type", "ts", *OWNERS, "latency_ms", "queue_wait_ms", *DEPTHS, "
 TYPES = {
     "flow": ("start", "stop"),
     "trace": ("start", "finish", "cancel_start", "cancel_finish"),
-    "node": ("start", "success", "error", "timeout", "retry", "failed", "cancelled", "expired"),
+    "node": ("start", "success", "error", "timeout", "retry", "attempt", "failed", "cancelled", "expired"),
     "route": ("decided", "dropped"),
     "stream": ("chunk",),
     "plugin": ("error",),
@@ -175,11 +175,12 @@ async def test_a_retried_run_is_one_invocation_with_attempts():
     policy = NodePolicy(max_retries=2, backoff_base=3, backoff_mult=2)
     async with create(Node(flaky, policy=policy), on_event=recorder) as flow:
         await flow.ask(1)
-    kinds = ["node_start", "node_error", "node_retry", "node_error", "node_retry", "node_success"]
+    again = ["node_error", "node_retry", "node_attempt"]
+    kinds = ["node_start", *again, *again, "node_success"]
     events = [event for event in recorder.events if event.event_type.startswith("node_")]
     assert [event.event_type for event in events] == kinds
     assert len({event.invocation_id for event in events}) == 1
-    assert [event.attempt for event in events] == [0, 0, 0, 1, 1, 2]
+    assert [event.attempt for event in events] == [0, 0, 0, 1, 1, 1, 2, 2]
     assert [event.extra["delay_s"] for event in recorder.of("node_retry")] == [3, 6]
     assert isinstance(recorder.of("node_error")[0].error, ValueError)
 
@@ -203,6 +204,9 @@ async def test_an_attempt_that_fails_says_how_long_it_took_and_the_run_how_long_
         ("node_timeout", 5000),
     ]
     assert round(recorder.of("node_success")[0].latency_ms or 0) == 2000 + 3000 + 5000 + 6000 + 1000
+    began = recorder.of("node_start")[0].ts
+    attempts = [(event.attempt, round(event.ts - began)) for event in recorder.of("node_attempt")]
+    assert attempts == [(1, 2 + 3), (2, 2 + 3 + 5 + 6)]
 
 
 @virtual_time
