@@ -1,0 +1,71 @@
+"""Carries traces from one process to another, in the `meta` of messages.
+
+Rules: the propagator is the application's (`OTEL_PROPAGATORS`), by default W3C's `traceparent`, `tracestate` and
+`baggage`. Whatever else is in `meta` is never touched, and what isn't text there is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.propagate import get_global_textmap
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import SpanContext, get_current_span
+
+from penguiflow import Message
+
+PayloadT = TypeVar("PayloadT")
+
+
+class _Meta(Getter[Mapping[str, Any]]):
+    """Reads the texts of a message's `meta`."""
+
+    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
+        value = carrier.get(key)
+        return [value] if isinstance(value, str) else None
+
+    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
+        return [key for key in carrier if isinstance(key, str)]
+
+
+_META = _Meta()
+
+
+def inject(message: Message[PayloadT], context: Context | None = None) -> Message[PayloadT]:
+    """A copy of the message that carries the current span's context, for whoever gets it in another process.
+
+    There, a flow that is asked this message goes on with the trace. Call it where the message leaves: in a node, the
+    span is the node's.
+
+    Args:
+        message: What is sent. It isn't changed.
+        context: OpenTelemetry's context; the current one by default.
+    """
+    propagator = get_global_textmap()
+    meta = {key: value for key, value in message.meta.items() if key not in propagator.fields}
+    carried: dict[str, str] = {}
+    propagator.inject(carried, context)
+    return message.model_copy(update={"meta": message.meta | carried if not carried else meta | carried})
+
+
+def extract(message: Message[Any], context: Context | None = None) -> Context:
+    """The context that a message carries, on top of the given or current one; that alone, if it carries none."""
+    return carried(message.meta, context)
+
+
+def carried(meta: Mapping[str, Any], context: Context | None) -> Context:
+    """The context in a message's `meta`."""
+    return get_global_textmap().extract(meta, context, _META)
+
+
+def carries(meta: Mapping[str, Any]) -> bool:
+    """Whether there may be a context in it."""
+    return not meta.keys().isdisjoint(get_global_textmap().fields)
+
+
+def span_context(context: Context) -> SpanContext | None:
+    """The span in a context, if it has one."""
+    found = get_current_span(context).get_span_context()
+    return found if found.is_valid else None

@@ -1,0 +1,273 @@
+"""Begins and ends spans, and makes them current.
+
+Rules: a trace's span is the child of whatever is current where the trace begins or, where nothing is, of the context
+that the message carries; with both, it links to the latter. A node's span is the child of what the node runs in, never
+of the node before it. It is current while the node runs: afterwards its container is, but only where the node's span
+still is what was made current, so an end that is told from elsewhere disturbs nobody. Contexts are set, not reset by
+their tokens: a token is of no use in a copy of its context, and whatever a node's own code has left attached goes with
+the run. A trace that isn't sampled has no spans of nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tracer, set_span_in_context
+
+from penguiflow import FlowError, FlowEvent
+from penguiflow_otel import _names as names
+from penguiflow_otel._errors import cause, class_name, error_type, exception_event, text_of
+from penguiflow_otel._options import Options
+from penguiflow_otel._payloads import Payloads
+from penguiflow_otel._propagation import carried, carries, span_context
+from penguiflow_otel._scopes import NodeInfo, NodeScope, Scope, TraceScope, container_of, current_scope
+
+CANCELLED: Mapping[str, Any] = {names.OUTCOME: "cancelled"}
+
+
+class Spans:
+    """The spans of one flow.
+
+    Args:
+        tracer: What makes them.
+        options: Which, and what they say.
+    """
+
+    def __init__(self, tracer: Tracer, options: Options) -> None:
+        self._tracer: Tracer = tracer
+        self._attempts: bool = options.attempts
+        self._most: int = options.max_spans
+        self._messages: bool = options.exception_messages
+        self._workflow_span: str = options.workflow_span
+        self._payloads: Payloads | None = Payloads(options.redact, options.payload_limit) if options.payloads else None
+
+    # traces
+
+    def begin_trace(self, event: FlowEvent) -> TraceScope:
+        """Begin a trace's span, and make it current."""
+        before = get_current()
+        base, links = _parent(event, before)
+        flow = event.flow_name
+        name = self._workflow_span.format(flow=flow, node="")
+        span = self._tracer.start_span(name, base, attributes=self._of_trace(event), links=links)
+        context = set_span_in_context(span, base)
+        trace = TraceScope((flow, event.trace_id), span, context, event.ts)
+        trace.before = before, current_scope.get()
+        _enter(trace)
+        return trace
+
+    def _of_trace(self, event: FlowEvent) -> dict[str, Any]:
+        flow, message = event.flow_name, event.message
+        attributes: dict[str, Any] = {
+            names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW,
+            names.GEN_AI_AGENT: flow,
+            names.GEN_AI_WORKFLOW: flow,
+            names.FLOW: flow,
+            names.TRACE: event.trace_id,
+            names.MODE: event.extra["mode"],
+        }
+        if message is None:
+            return attributes
+        headers = message.headers
+        attributes[names.TENANT] = headers.tenant
+        if headers.topic is not None:
+            attributes[names.TOPIC] = headers.topic
+        if headers.priority:
+            attributes[names.PRIORITY] = headers.priority
+        if self._payloads is not None:
+            attributes[names.PAYLOAD] = self._payloads.text(message.payload)
+        return attributes
+
+    def end_trace(self, event: FlowEvent, trace: TraceScope) -> None:
+        """End a trace's span, and what is left in it."""
+        for scope in list(trace.open.values()):
+            self._end(scope, CANCELLED)
+        trace.open.clear()
+        span = trace.span
+        if trace.recording and span is not None:
+            span.set_attributes(_outcome(event, trace))
+            if event.outcome in ("failed", "expired"):
+                self._fail(span, event.error)
+        if span is not None:
+            span.end()
+        before, trace.before = trace.before, None
+        if before is not None and current_scope.get() is trace:
+            attach(before[0])
+            current_scope.set(before[1])
+
+    # node runs
+
+    def begin_node(self, event: FlowEvent, info: NodeInfo, trace: TraceScope) -> NodeScope:
+        """Begin the span of a node run, and make it current."""
+        parents = event.parent_invocation_ids
+        container = container_of(trace, info, parents)
+        iteration = container.counts[info.node_id] = container.counts.get(info.node_id, 0) + 1
+        invocation = event.invocation_id or ""
+        span, context = None, container.context
+        if self._room(trace):
+            attributes: dict[str, Any] = {
+                **info.attributes,
+                names.INVOCATION: invocation,
+                names.ITERATION: iteration,
+            }
+            if event.queue_wait_ms:
+                attributes[names.WAIT] = event.queue_wait_ms / 1e3
+            if self._payloads is not None and event.message is not None:
+                attributes[names.PAYLOAD] = self._payloads.text(event.message.payload)
+            links = _links(trace, parents) if len(parents) > 1 else None
+            span = self._tracer.start_span(info.span_name, context, attributes=attributes, links=links)
+            context = set_span_in_context(span, context)
+            trace.contexts[invocation] = span.get_span_context()
+        scope = trace.open[invocation] = NodeScope(info, container, span, context, event.ts)
+        if self._attempts:
+            self.begin_attempt(event, scope, trace)
+        _enter(scope)
+        return scope
+
+    def _room(self, trace: TraceScope) -> bool:
+        if trace.spans >= self._most:
+            trace.dropped += 1
+            return False
+        trace.spans += 1
+        return True
+
+    def end_node(self, event: FlowEvent, scope: NodeScope) -> None:
+        """End the span of a node run, and make its container's current again."""
+        kind, span = event.event_type, scope.span
+        if span is None:
+            self._leave(scope)
+        elif kind == "node_success":
+            self._end(scope, None)
+        elif kind == "node_cancelled":
+            self._end(scope, CANCELLED)
+        else:
+            outcome = "expired" if kind == "node_expired" else "failed"
+            span.set_attribute(names.OUTCOME, outcome)
+            self._fail(span, event.error, raised=_raised_here(event))
+            self._end(scope, None)
+
+    def _end(self, scope: NodeScope, attributes: Mapping[str, Any] | None) -> None:
+        span = scope.span
+        if scope.attempt is not None:
+            _close(scope.attempt, attributes)
+            scope.attempt = None
+        if span is not None:
+            if scope.chunks:
+                span.set_attributes({names.CHUNKS: scope.chunks, names.FIRST_CHUNK: scope.first_chunk or 0.0})
+            _close(span, attributes)
+        self._leave(scope)
+
+    def _leave(self, scope: NodeScope) -> None:
+        if current_scope.get() is scope:
+            _enter(scope.container)
+
+    # attempts
+
+    def begin_attempt(self, event: FlowEvent, scope: NodeScope, trace: TraceScope) -> None:
+        """Begin the span of an attempt, and make it current."""
+        if scope.span is None or not self._room(trace):
+            return
+        attributes: dict[str, Any] = {**scope.info.place, names.ATTEMPT: event.attempt}
+        scope.attempt = self._tracer.start_span(scope.info.attempt_name, scope.own, attributes=attributes)
+        scope.context = set_span_in_context(scope.attempt, scope.own)
+        if current_scope.get() is scope:
+            attach(scope.context)
+
+    def fail_attempt(self, event: FlowEvent, scope: NodeScope) -> None:
+        """An attempt has failed: its own span says so, the run's doesn't."""
+        span, scope.attempt = scope.attempt, None
+        if span is not None:
+            self._fail(span, event.error)
+            span.end()
+            scope.context = scope.own
+            if current_scope.get() is scope:
+                attach(scope.own)
+
+    def note_retry(self, event: FlowEvent, scope: NodeScope) -> None:
+        """Another attempt follows: an event on the run's span."""
+        if scope.span is not None:
+            noted = {
+                names.ATTEMPT: event.attempt,
+                names.NEXT_ATTEMPT: event.extra["next_attempt"],
+                names.BACKOFF: event.extra["delay_s"],
+                names.ERROR_TYPE: error_type(event.error),
+            }
+            scope.span.add_event(names.RETRY, noted)
+
+    def note_route(self, event: FlowEvent, scope: NodeScope) -> None:
+        """A router has chosen: its span says whom, and who decided it."""
+        if scope.span is not None:
+            targets = [str(target) for target in event.extra["targets"]]
+            scope.span.set_attributes({names.TARGETS: targets, names.DECIDED_BY: event.extra["decided_by"]})
+
+    # errors
+
+    def _fail(self, span: Span, error: BaseException | None, raised: bool = False) -> None:
+        """Mark a span as failed; with `raised`, the exception comes from here, and is shown here."""
+        kind = error_type(error)
+        span.set_attribute(names.ERROR_TYPE, kind)
+        if error is None:
+            span.set_status(Status(StatusCode.ERROR))
+            return
+        origin = cause(error)
+        text = text_of(error if origin is error else origin) if self._messages else ""
+        if origin is not error and text:
+            text = f"{class_name(origin)}: {text}"
+        span.set_status(Status(StatusCode.ERROR, text or None))
+        if raised:
+            span.add_event(names.EXCEPTION, exception_event(origin, self._messages))
+
+
+def _enter(scope: Scope) -> None:
+    attach(scope.context)
+    current_scope.set(scope)
+
+
+def _close(span: Span, attributes: Mapping[str, Any] | None) -> None:
+    if attributes is not None:
+        span.set_attributes(attributes)
+    span.end()
+
+
+def _raised_here(event: FlowEvent) -> bool:
+    """Whether it was this node that raised, and not one inside it."""
+    error = event.error
+    return isinstance(error, FlowError) and error.original_exc is not None and error.node_id == event.node_id
+
+
+def _parent(event: FlowEvent, current: Context) -> tuple[Context, list[Link] | None]:
+    """What a trace's span is a child of, and what it links to."""
+    meta = event.message.meta if event.message is not None else None
+    if not meta or not carries(meta):
+        return current, None
+    here = span_context(current)
+    if here is None:
+        return carried(meta, current), None
+    there = span_context(carried(meta, Context()))
+    return current, None if there is None or there.span_id == here.span_id else [Link(there)]
+
+
+def _links(trace: TraceScope, parents: tuple[str, ...]) -> list[Link]:
+    """To each run whose output is gathered here."""
+    known: dict[str, SpanContext] = {}
+    for parent in parents:
+        if parent in trace.contexts:
+            known[parent] = trace.contexts[parent]
+    return [Link(context) for context in known.values()]
+
+
+def _outcome(event: FlowEvent, trace: TraceScope) -> dict[str, Any]:
+    extra = event.extra
+    said: dict[str, Any] = {names.OUTCOME: event.outcome or "", names.HOPS: extra["hops"]}
+    if extra["tokens"]:
+        said[names.TOKENS] = extra["tokens"]
+    if extra["cost"]:
+        said[names.COST] = extra["cost"]
+    if trace.chunks:
+        said[names.CHUNKS] = sum(trace.chunks.values())
+        said[names.FIRST_CHUNK] = trace.first_chunk or 0.0
+    if trace.dropped:
+        said[names.SPANS_DROPPED] = trace.dropped
+    return said

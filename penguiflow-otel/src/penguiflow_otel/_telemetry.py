@@ -1,0 +1,314 @@
+"""The plugin: takes a flow's events to spans and metrics.
+
+Rules: with no SDK in the process it looks once a trace whether there is one now, and does nothing else. What ends is
+forgotten at once: the end of a trace is the last that is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import get_current
+
+from penguiflow import FlowEvent, PenguiFlow, hookimpl
+from penguiflow_otel import _names as names
+from penguiflow_otel._errors import error_type
+from penguiflow_otel._infos import Infos
+from penguiflow_otel._logs import LogStamps
+from penguiflow_otel._metrics import Instruments
+from penguiflow_otel._options import Options
+from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope
+from penguiflow_otel._spans import Spans
+from penguiflow_otel._version import __version__
+
+SCOPE = "penguiflow_otel"
+
+Handler = Callable[[FlowEvent], None]
+
+_OUTCOMES = {"node_failed": "failed", "node_cancelled": "cancelled", "node_expired": "expired"}
+
+
+class Telemetry:
+    """Spans, metrics and log correlation of a flow. One for each flow.
+
+    Args:
+        options: What is wanted; by default all but payloads and spans of attempts.
+        discovered: Whether it was found installed, and not given to `create`. It stands back for one that was given.
+    """
+
+    name = "otel"
+    api_version = "2"
+    event_types = (
+        "trace_start",
+        "trace_finish",
+        "node_start",
+        "node_success",
+        "node_failed",
+        "node_cancelled",
+        "node_expired",
+        "node_error",
+        "node_timeout",
+        "node_retry",
+        "node_attempt",
+        "route_decided",
+        "route_dropped",
+        "stream_chunk",
+    )
+
+    def __init__(self, options: Options | None = None, *, discovered: bool = False) -> None:
+        self._options: Options = options or Options()
+        self._discovered: bool = discovered
+        self._infos: Infos = Infos(self._options)
+        self._traces: dict[tuple[str, str | None], TraceScope] = {}
+        self._spans: Spans | None = None
+        self._instruments: Instruments | None = None
+        self._stamps: LogStamps = LogStamps()
+        self._idle: dict[str, Handler] = {"trace_start": self._look}
+        self._busy: dict[str, Handler] = {
+            "trace_start": self._trace_start,
+            "trace_finish": self._trace_finish,
+            "node_start": self._node_start,
+            "node_success": self._node_success,
+            "node_failed": self._node_end,
+            "node_cancelled": self._node_end,
+            "node_expired": self._node_end,
+            "node_error": self._node_error,
+            "node_timeout": self._node_error,
+            "node_retry": self._node_retry,
+            "node_attempt": self._node_attempt,
+            "route_decided": self._route_decided,
+            "route_dropped": self._route_dropped,
+            "stream_chunk": self._stream_chunk,
+        }
+        self._handlers: dict[str, Handler] = self._idle
+
+    async def start(self, flow: PenguiFlow) -> None:
+        """Find the SDK, if there is one."""
+        given = [record for record in flow.plugins if record.group is None and record.name == self.name]
+        if self._discovered and given:
+            self._handlers = {}
+            return
+        self._bind()
+
+    async def stop(self, flow: PenguiFlow) -> None:
+        """Give back what belongs to the process. What providers hold is theirs to send."""
+        self._stamps.end()
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        """Take an event to where it belongs."""
+        handler = self._handlers.get(event.event_type)
+        if handler is not None:
+            handler(event)
+
+    def under_way(self) -> Mapping[str, tuple[int, int, int]]:
+        """Traces, node runs and waiting messages, by flow. Called from the threads that collect metrics."""
+        sums: dict[str, tuple[int, int, int]] = {}
+        for scope in list(self._traces.values()):
+            traces, nodes, pending = sums.get(scope.key[0], (0, 0, 0))
+            waiting = sum(list(scope.pending.values()))
+            sums[scope.key[0]] = (traces + 1, nodes + scope.active, pending + waiting)
+        return sums
+
+    # binding
+
+    def _bind(self) -> None:
+        """Take up the providers, those given or those that the application has set."""
+        options = self._options
+        self._spans = self._instruments = None
+        if options.spans:
+            provider = options.tracer_provider or trace.get_tracer_provider()
+            tracer = provider.get_tracer(SCOPE, __version__)
+            if not (_is_of_the_api(provider) or isinstance(tracer, trace.NoOpTracer)):
+                self._spans = Spans(tracer, options)
+                if options.logs:
+                    self._stamps.begin()
+        if options.metrics:
+            meters = options.meter_provider or metrics.get_meter_provider()
+            meter = meters.get_meter(SCOPE, __version__)
+            if not (_is_of_the_api(meters) or isinstance(meter, metrics.NoOpMeter)):
+                self._instruments = Instruments(meters, meter, self)
+        self._handlers = self._idle if self._spans is None and self._instruments is None else self._busy
+
+    def _look(self, event: FlowEvent) -> None:
+        """Whether there is an SDK now."""
+        if _is_of_the_api(trace.get_tracer_provider()) and _is_of_the_api(metrics.get_meter_provider()):
+            return
+        self._bind()
+        if self._handlers is self._busy:
+            self._trace_start(event)
+
+    # traces
+
+    def _trace_start(self, event: FlowEvent) -> None:
+        spans = self._spans
+        scope = (
+            TraceScope((event.flow_name, event.trace_id), None, get_current(), event.ts)
+            if spans is None
+            else spans.begin_trace(event)
+        )
+        self._traces[scope.key] = scope
+
+    def _trace_finish(self, event: FlowEvent) -> None:
+        scope = self._traces.pop((event.flow_name, event.trace_id), None)
+        if scope is None:
+            return
+        if self._instruments is not None:
+            self._measure_trace(self._instruments, event, scope)
+        if self._spans is not None:
+            self._spans.end_trace(event, scope)
+
+    def _measure_trace(self, instruments: Instruments, event: FlowEvent, scope: TraceScope) -> None:
+        flow, seconds, context = event.flow_name, (event.latency_ms or 0.0) / 1e3, scope.context
+        attributes = {names.FLOW: flow, names.OUTCOME: event.outcome or ""}
+        convention = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, names.GEN_AI_AGENT: flow}
+        if event.outcome in ("failed", "expired"):
+            attributes[names.ERROR_TYPE] = convention[names.ERROR_TYPE] = error_type(event.error)
+        instruments.workflow.record(seconds, attributes, context)
+        instruments.convention(names.AGENT_DURATION, seconds, convention, context)
+        if scope.first_chunk is not None:
+            instruments.first_chunk.record(scope.first_chunk, {names.FLOW: flow}, context)
+        for node_id, count in (scope.chunks or {}).items():
+            info = self._infos.get(node_id)
+            if info is not None:
+                instruments.chunks.add(count, info.place, context)
+        if scope.dropped:
+            instruments.spans_dropped.add(scope.dropped, {names.FLOW: flow}, context)
+
+    # node runs
+
+    def _node_start(self, event: FlowEvent) -> None:
+        info = self._infos.of(event)
+        scope = self._traces.get((info.root, event.trace_id))
+        if scope is None:
+            return  # it began before anybody looked
+        scope.active += 1
+        _note_pending(event, scope)
+        context = scope.context
+        if scope.recording and self._spans is not None:
+            context = self._spans.begin_node(event, info, scope).own
+        if event.queue_wait_ms and self._instruments is not None:
+            self._instruments.wait.record(event.queue_wait_ms / 1e3, info.place, context)
+
+    def _node_success(self, event: FlowEvent) -> None:
+        self._ended(event, None)
+
+    def _node_end(self, event: FlowEvent) -> None:
+        self._ended(event, _OUTCOMES[event.event_type])
+
+    def _ended(self, event: FlowEvent, outcome: str | None) -> None:
+        info = self._infos.of(event)
+        scope = self._traces.get((info.root, event.trace_id))
+        if scope is None:
+            return
+        scope.active -= 1
+        _note_pending(event, scope)
+        run = scope.open.pop(event.invocation_id or "", None)
+        if self._instruments is not None:
+            context = scope.context if run is None else run.own
+            self._measure_node(self._instruments, event, info, scope, outcome, context)
+        if run is not None and self._spans is not None:
+            self._spans.end_node(event, run)
+
+    def _measure_node(
+        self,
+        instruments: Instruments,
+        event: FlowEvent,
+        info: NodeInfo,
+        scope: TraceScope,
+        outcome: str | None,
+        context: Any,
+    ) -> None:
+        seconds = (event.latency_ms or 0.0) / 1e3
+        failure = {} if outcome in (None, "cancelled") else {names.ERROR_TYPE: error_type(event.error)}
+        attributes = info.completed if outcome is None else {**info.place, names.OUTCOME: outcome, **failure}
+        instruments.node.record(seconds, attributes, context)
+        if info.duration is not None:
+            convention = {key: info.attributes[key] for key in info.attributes if key.startswith("gen_ai.")}
+            instruments.convention(info.duration, seconds, {**convention, **failure}, context)
+        began = scope.retried.pop(event.invocation_id or "", None) if scope.retried else None
+        if began is not None:  # an attempt that failed has been measured then
+            instruments.attempt.record(max(0.0, event.ts - began), attributes, context)
+
+    # attempts
+
+    def _under_way(self, event: FlowEvent) -> tuple[NodeInfo, TraceScope | None, NodeScope | None]:
+        """The node, the trace and, if it has a span, the run that an event is about."""
+        info = self._infos.of(event)
+        scope = self._traces.get((info.root, event.trace_id))
+        return info, scope, None if scope is None else scope.open.get(event.invocation_id or "")
+
+    def _node_error(self, event: FlowEvent) -> None:
+        info, scope, run = self._under_way(event)
+        if scope is None:
+            return
+        if scope.retried:
+            scope.retried.pop(event.invocation_id or "", None)
+        if self._instruments is not None:
+            attributes = {**info.place, names.OUTCOME: "failed", names.ERROR_TYPE: error_type(event.error)}
+            context = scope.context if run is None else run.context
+            self._instruments.attempt.record((event.latency_ms or 0.0) / 1e3, attributes, context)
+        if run is not None and self._spans is not None:
+            self._spans.fail_attempt(event, run)
+
+    def _node_retry(self, event: FlowEvent) -> None:
+        info, scope, run = self._under_way(event)
+        if scope is None:
+            return
+        if self._instruments is not None:
+            attributes = {**info.place, names.ERROR_TYPE: error_type(event.error)}
+            self._instruments.retries.add(1, attributes, scope.context if run is None else run.own)
+        if run is not None and self._spans is not None:
+            self._spans.note_retry(event, run)
+
+    def _node_attempt(self, event: FlowEvent) -> None:
+        _, scope, run = self._under_way(event)
+        if scope is None:
+            return
+        if scope.retried is None:
+            scope.retried = {}
+        scope.retried[event.invocation_id or ""] = event.ts
+        if run is not None and self._spans is not None and self._options.attempts:
+            self._spans.begin_attempt(event, run, scope)
+
+    # routes and chunks
+
+    def _route_decided(self, event: FlowEvent) -> None:
+        _, _, run = self._under_way(event)
+        if run is not None and self._spans is not None:
+            self._spans.note_route(event, run)
+
+    def _route_dropped(self, event: FlowEvent) -> None:
+        self._route_decided(event)
+        if self._instruments is not None:
+            self._instruments.routes_dropped.add(1, self._infos.of(event).place)
+
+    def _stream_chunk(self, event: FlowEvent) -> None:
+        info = self._infos.of(event)
+        scope = self._traces.get((info.root, event.trace_id))
+        if scope is None:
+            return
+        chunks = scope.chunks
+        if chunks is None:
+            chunks = scope.chunks = {}
+            scope.first_chunk = max(0.0, event.ts - scope.began)
+        chunks[info.node_id] = chunks.get(info.node_id, 0) + 1
+        run = scope.open.get(event.invocation_id or "")
+        if run is not None:
+            if not run.chunks:
+                run.first_chunk = max(0.0, event.ts - run.began)
+            run.chunks += 1
+
+
+def _note_pending(event: FlowEvent, scope: TraceScope) -> None:
+    """How many messages wait. An event knows that of its own flow, which may run inside of others."""
+    pending = event.trace_pending
+    if pending or scope.pending:
+        scope.pending[event.flow_name] = pending
+
+
+def _is_of_the_api(provider: object) -> bool:
+    """Whether a provider is one of the API's own, which make nothing."""
+    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))
