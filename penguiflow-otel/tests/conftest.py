@@ -10,10 +10,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from seeing import Measured, Seen
 
 from penguiflow_otel import Options, Telemetry
-
-from seeing import Measured, Seen
 
 
 @pytest.fixture(autouse=True)
