@@ -1,0 +1,197 @@
+"""Over the wire: what a collector gets, and what a dead one does to a flow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from collector import collecting
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from penguiflow import Context, FlowError, create, join_k, node, subflow
+from penguiflow_otel import Options, Telemetry
+
+
+@node
+async def split(x: int) -> int:
+    return x
+
+
+@node(max_retries=1, backoff_base=0)
+async def left(x: int, ctx: Context) -> int:
+    if ctx.attempt == 0:
+        raise ValueError("not yet")
+    return x
+
+
+@node
+async def right(x: int) -> int:
+    await asyncio.sleep(0.005)
+    return x
+
+
+@node(allow_cycle=True)
+async def counts(numbers: list[int], ctx: Context) -> None:
+    if len(numbers) < 4:
+        await ctx.emit([*numbers, 0], to="counts")
+    else:
+        await ctx.emit(sum(numbers), to="sub")
+
+
+@node
+async def refuses(x: int) -> int:
+    raise LookupError("nothing there")
+
+
+def flow_of(plugin: Telemetry):
+    join, sub = join_k("join", 2), subflow("sub", create(refuses, name="inner"))
+    return create(
+        split.to(left, right), left.to(join), right.to(join), join.to(counts), counts.to(counts, sub),
+        name="zoo", plugins=[plugin],
+    )  # fmt: skip
+
+
+async def test_a_collector_gets_the_tree_of_the_trace_with_errors_and_links():
+    with collecting() as collector:
+        provider = TracerProvider(resource=Resource({"service.name": "zoo"}), shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{collector.url}/v1/traces")))
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{collector.url}/v1/metrics"), 60_000)
+        meters = MeterProvider([reader], shutdown_on_exit=False)
+        async with flow_of(Telemetry(Options(tracer_provider=provider, meter_provider=meters))) as flow:
+            with pytest.raises(FlowError):
+                await flow.ask(1)
+        await asyncio.to_thread(provider.shutdown)
+        await asyncio.to_thread(meters.shutdown)
+    tree = collector.tree()
+    assert tree[0] == "invoke_workflow zoo"
+    assert sorted(tree[2:4]) == ["  invoke_node left", "  invoke_node right"]
+    assert [tree[1], *tree[4:]] == [
+        "  invoke_node split",
+        "  invoke_node join",
+        "  invoke_node counts",
+        "  invoke_node counts",
+        "  invoke_node counts",
+        "  invoke_node sub",
+        "    invoke_node refuses",
+    ]
+    spans = {span.name: span for span in collector.spans}
+    assert len({span.trace_id for span in collector.spans}) == 1
+    wanted = {spans["invoke_node left"].span_id, spans["invoke_node right"].span_id}
+    assert {link.span_id for link in spans["invoke_node join"].links} == wanted
+    assert [event.name for event in spans["invoke_node left"].events] == ["penguiflow.retry"]
+    failed = {name for name, span in spans.items() if span.status.code == span.status.STATUS_CODE_ERROR}
+    assert failed == {"invoke_workflow zoo", "invoke_node sub", "invoke_node refuses"}
+    (resource,) = collector.traces[0].resource_spans
+    assert {a.key: a.value.string_value for a in resource.resource.attributes}["service.name"] == "zoo"
+    assert resource.scope_spans[0].scope.name == "penguiflow_otel"
+    measured = {
+        metric.name
+        for request in collector.metrics
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    assert {"penguiflow.workflow.duration", "penguiflow.node.duration", "penguiflow.retries"} <= measured
+
+
+# --- a dead collector -----------------------------------------------------------------------------
+
+
+class Swallows(SpanExporter):
+    """The collector that everybody wishes for."""
+
+    def export(self, spans) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A port that nobody listens at."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}/v1/traces"
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """A port that takes connections and never says a word."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen(16)
+        yield f"http://127.0.0.1:{held.getsockname()[1]}/v1/traces"
+
+
+@contextmanager
+def unavailable() -> Iterator[str]:
+    """A server that answers 503."""
+    with collecting(503) as collector:
+        yield f"{collector.url}/v1/traces"
+
+
+def provider_of(exporter: SpanExporter) -> TracerProvider:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=256, max_export_batch_size=64, schedule_delay_millis=5)
+    )
+    return provider
+
+
+@node
+async def naps(x: int) -> int:
+    await asyncio.sleep(0.002)
+    return x + 1
+
+
+async def asked(provider: TracerProvider) -> tuple[float, float, float]:
+    """Seconds in the middle of 100 requests, seconds that `stop` took, and by how much the loop was late, mostly."""
+    lags: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def watch() -> None:
+        while True:
+            due = loop.time() + 0.001
+            await asyncio.sleep(0.001)
+            lags.append(loop.time() - due)
+
+    flow = create(split.to(naps), plugins=[Telemetry(Options(tracer_provider=provider, metrics=False))])
+    flow.run()
+    watcher = asyncio.create_task(watch())
+    took = []
+    for x in range(100):
+        began = time.perf_counter()
+        assert await flow.ask(x) == x + 1
+        took.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    await flow.stop()
+    stopped = time.perf_counter() - began
+    watcher.cancel()
+    return statistics.median(took), stopped, statistics.quantiles(lags, n=20)[-1]
+
+
+@pytest.mark.parametrize("dead", [refusing, silent, unavailable], ids=lambda dead: dead.__name__)
+async def test_a_dead_collector_costs_a_flow_nothing(dead, caplog):
+    caplog.set_level(logging.CRITICAL)
+    healthy = provider_of(Swallows())
+    with dead() as url:
+        exporter = OTLPSpanExporter(url, timeout=1)
+        provider = provider_of(exporter)
+        rounds = [(await asked(healthy), await asked(provider)) for _ in range(4)]
+        exporter.shutdown()
+        await asyncio.to_thread(provider.shutdown)
+    await asyncio.to_thread(healthy.shutdown)
+    alive_s, dead_s = (min(side[0] for side in sides) for sides in zip(*rounds, strict=True))
+    assert dead_s < 1.5 * alive_s + 0.001
+    assert max(side[1] for _, side in rounds) < 0.5
+    assert min(side[2] for _, side in rounds) < 0.010
