@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -70,7 +71,7 @@ def chain(plugins: Sequence[Telemetry], by_hand: Callable[[int], object] | None 
         return Node(add if by_hand is None else add_in_a_span, name=name)
 
     steps = [step(f"n{i}") for i in range(NODES)]
-    return create(*(a.to(b) for a, b in zip(steps, steps[1:], strict=False)), name="chain", plugins=plugins)
+    return create(*(a.to(b) for a, b in pairwise(steps)), name="chain", plugins=plugins)
 
 
 def recording() -> tuple[TracerProvider, Callable[[], int]]:

@@ -125,15 +125,19 @@ async def first(x: int) -> int:
 
 """
 
+MAIN = """
+async def main():
+    async with create(first) as flow:
+        await flow.ask(1)
+
+asyncio.run(main())
+"""
+
 SHOWN = "invoke_node first UNSET\ninvoke_workflow flow UNSET\n"
 
 
 def test_installed_it_needs_no_code_but_an_sdk():
-    code = (
-        FLOW
-        + "sdk()\nasync def main():\n    async with create(first) as flow:\n        await flow.ask(1)\nasyncio.run(main())"
-    )
-    assert run(code) == SHOWN
+    assert run(FLOW + "sdk()\n" + MAIN) == SHOWN
 
 
 def test_an_sdk_that_comes_later_is_found():
@@ -145,11 +149,7 @@ def test_an_sdk_that_comes_later_is_found():
 
 
 def test_an_sdk_that_is_disabled_is_none():
-    code = (
-        FLOW
-        + "sdk()\nasync def main():\n    async with create(first) as flow:\n        await flow.ask(1)\nasyncio.run(main())"
-    )
-    assert run(code, OTEL_SDK_DISABLED="true") == ""
+    assert run(FLOW + "sdk()\n" + MAIN, OTEL_SDK_DISABLED="true") == ""
 
 
 def test_the_plugin_that_is_given_takes_the_place_of_the_one_that_is_installed():

@@ -1,0 +1,75 @@
+"""The example does what its README says, and so does the module that measures."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from collector import collecting
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+EXAMPLE = ROOT / "examples" / "otel"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples and nothing else: what they import is what is installed."""
+    place = tmp_path_factory.mktemp("place")
+    for name in ("otel", "docs_assistant"):
+        shutil.copytree(ROOT / "examples" / name, place / "examples" / name)
+    return place
+
+
+def run(place: Path, *arguments: str, **environment: str) -> str:
+    """What a process of its own prints, with every installed plugin at work."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PENGUIFLOW_", "OTEL_", "OPENAI_"))
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=place,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_example_draws_the_tree_from_a_file(place: Path):
+    assert run(place, "-m", "examples.otel", "--no-times") == (EXAMPLE / "expected_tree.txt").read_text(
+        encoding="utf-8"
+    )
+    assert len((place / "spans.jsonl").read_text(encoding="utf-8").splitlines()) == 14
+
+
+def test_the_example_draws_the_same_tree_from_what_a_collector_gets(place: Path):
+    expected = (EXAMPLE / "expected_tree.txt").read_text(encoding="utf-8")
+    assert run(place, "-m", "examples.otel", "--no-times", "--otlp") == expected
+
+
+def test_the_example_sends_to_the_collector_that_the_environment_names(place: Path):
+    with collecting() as collector:
+        run(place, "-m", "examples.otel", "--otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    drawn = (EXAMPLE / "expected_tree.txt").read_text(encoding="utf-8").splitlines()[1:]
+    assert collector.tree() == [re.sub(r"  \(.*", "", line) for line in drawn]
+
+
+def test_the_figures_are_measured_on_answers_that_are_right():
+    code = f"""
+import asyncio, runpy
+bench = runpy.run_path({str(HERE.parent / "benchmarks" / "__main__.py")!r}, run_name="bench")
+found = asyncio.run(bench["measure"](rounds=1, requests=10))
+bench["show"](found)
+"""
+    printed = run(HERE, "-c", code, PENGUIFLOW_PLUGINS="")
+    for side in ("plugin, no SDK", "sampled out", "recording spans", "recording spans and metrics"):
+        assert re.search(rf"^{side} +-?\d+\.\d +-?\d+\.\d +\d+", printed, re.MULTILINE), printed
