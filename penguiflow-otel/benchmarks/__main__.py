@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import time
@@ -24,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
-from penguiflow import Node, PenguiFlow, create
+from penguiflow import Node, PenguiFlow, create, node
 from penguiflow_otel import Options, Telemetry
 
 NODES = 10
@@ -49,26 +50,28 @@ class Side:
     name: str
     plugins: list[Telemetry]
     most: float | None = None
-    by_hand: Callable[[int], object] | None = None
+    by_hand: Callable[[int], None] | None = None
     spans: int = 0
     exported: Callable[[], int] | None = None
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
 
 
-def chain(plugins: Sequence[Telemetry], by_hand: Callable[[int], object] | None = None) -> PenguiFlow:
-    """Ten nodes in a row, each of which adds one."""
+def chain(plugins: Sequence[Telemetry], by_hand: Callable[[int], None] | None = None) -> PenguiFlow:
+    """Ten nodes in a row, each of which adds one, perhaps in a span made by hand."""
 
-    def step(name: str) -> Node[..., int]:
+    def step(name: str) -> Node[[int], int]:
+        @node(name=name)
         async def add(x: int) -> int:
             return x + 1
 
+        @node(name=name)
         async def add_in_a_span(x: int) -> int:
             if by_hand is not None:
                 by_hand(x)
             return x + 1
 
-        return Node(add if by_hand is None else add_in_a_span, name=name)
+        return add if by_hand is None else add_in_a_span
 
     steps = [step(f"n{i}") for i in range(NODES)]
     return create(*(a.to(b) for a, b in pairwise(steps)), name="chain", plugins=plugins)
@@ -98,25 +101,27 @@ def sides() -> list[Side]:
     tracer = bare.get_tracer("by hand")
 
     def by_hand(x: int) -> None:
-        attributes = {"a": "chain", "b": "n", "c": "chain/n", "d": "id", "e": x}
+        attributes: dict[str, str | int] = {"a": "chain", "b": "n", "c": "chain/n", "d": "id", "e": x}
         with tracer.start_as_current_span("node", attributes=attributes):
             pass
 
-    alone = {"metrics": False}
+    def telemetry(spans: TracerProvider, meters: MeterProvider | None = None) -> list[Telemetry]:
+        return [Telemetry(Options(tracer_provider=spans, meter_provider=meters, metrics=meters is not None))]
+
     return [
         Side("no plugin", []),
         Side("plugin, no SDK", [Telemetry(Options())], most=5),
-        Side("sampled out", [Telemetry(Options(tracer_provider=off, **alone))], most=10),  # type: ignore[arg-type]
+        Side("sampled out", telemetry(off), most=10),
         Side(
             "recording spans",
-            [Telemetry(Options(tracer_provider=spans, **alone))],  # type: ignore[arg-type]
+            telemetry(spans),
             most=50,
             spans=NODES + 1,
             exported=exported,
         ),
         Side(
             "recording spans and metrics",
-            [Telemetry(Options(tracer_provider=both, meter_provider=meters))],
+            telemetry(both, meters),
             most=50,
             spans=NODES + 1,
             exported=both_exported,
@@ -127,6 +132,7 @@ def sides() -> list[Side]:
 
 async def measure(rounds: int, requests: int) -> list[Side]:
     """Let all sides run in turn."""
+    os.environ["PENGUIFLOW_PLUGINS"] = ""  # none but those given
     found = sides()
     flows = [chain(side.plugins, side.by_hand) for side in found]
     for flow in flows:
