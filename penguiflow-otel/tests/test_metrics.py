@@ -97,7 +97,11 @@ async def test_retries_are_counted_and_attempts_timed(measured, telemetry):
         ("flaky", "completed", None): 1,
         ("flaky", "failed", "KeyError"): 2,
     }
-    failed = measured.points("penguiflow.attempt.duration")[0]
+    async with create(flaky, name="other", plugins=[telemetry()]) as flow:
+        with pytest.raises(FlowError):
+            await flow.ask(9)
+    assert measured.counts("penguiflow.attempt.duration", FLOW, OUTCOME)["other", "failed"] == 3
+    failed = next(p for p in measured.points("penguiflow.attempt.duration") if p.attributes[OUTCOME] == "failed")
     assert 0.02 <= failed.sum < 2
 
 
@@ -265,6 +269,27 @@ async def test_a_trace_whose_every_span_is_beyond_the_cap_nests_what_is_made_in_
     async with create(first.to(calls), plugins=[telemetry(max_spans=1)]) as flow:
         await flow.ask(1)
     assert seen.tree() == ["invoke_workflow flow", "  invoke_node first", "  GET /"]
+
+
+async def test_an_attempt_beyond_the_cap_nests_what_is_made_in_it_below_the_run(seen, telemetry):
+    tracer = seen.provider.get_tracer("user")
+
+    @node
+    async def calls(x: int) -> int:
+        with tracer.start_as_current_span("GET /"):
+            return x
+
+    book = create(calls, name="book")
+
+    @node(max_retries=1, backoff_base=0)
+    async def tries(x: int, ctx: Context) -> int:
+        if ctx.attempt == 0:
+            raise KeyError
+        return await ctx.call_playbook(book, x)
+
+    async with create(tries, plugins=[telemetry(max_spans=2, attempts=True)]) as flow:
+        await flow.ask(1)
+    assert seen.tree() == ["invoke_workflow flow", "  invoke_node tries", "    attempt tries", "    GET /"]
 
 
 async def test_a_provider_keeps_no_flow_alive(measured: Measured, telemetry):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from seeing import ids, said
 
 import penguiflow
-from penguiflow import Context, Headers, Message, create, join_k, node, predicate_router, subflow
+from penguiflow import Context, Headers, Message, create, hookimpl, join_k, node, predicate_router, subflow
 
 
 def test_this_is_our_penguiflow():
@@ -204,6 +206,62 @@ async def test_playbooks_are_below_the_run_that_calls_them(seen, telemetry):
     assert lines[:2] == ["invoke_workflow top", "  invoke_node calls"]
     assert sorted(lines[2:-1]) == ["    invoke_node first"] * 2 + ["    invoke_node second"] * 2
     assert lines[-1] == "  invoke_node third"
+
+
+async def test_a_playbook_called_in_a_context_of_its_own_is_below_its_caller_all_the_same(seen, telemetry):
+    book = create(first, name="book")
+
+    @node
+    async def calls(x: int, ctx: Context) -> int:
+        apart = asyncio.get_running_loop().create_task(ctx.call_playbook(book, x), context=contextvars.Context())
+        return await apart
+
+    async with create(calls, name="top", plugins=[telemetry()]) as flow:
+        await flow.ask(1)
+    assert seen.tree() == ["invoke_workflow top", "  invoke_node calls", "    invoke_node first"]
+
+
+async def test_between_two_nodes_the_traces_span_is_current_and_after_them_none(seen, telemetry):
+    found: list[str] = []
+
+    class Looks:
+        event_types = ("node_start", "node_success", "trace_finish")
+
+        @hookimpl
+        def on_event(self, event):
+            current = get_current_span()
+            found.append(f"{event.event_type}: {getattr(current, 'name', None)}")
+
+    async with create(first.to(second), plugins=[telemetry(), Looks()]) as flow:
+        await flow.ask(1)
+    assert found == [
+        "node_start: invoke_node first",
+        "node_success: invoke_workflow flow",
+        "node_start: invoke_node second",
+        "node_success: invoke_workflow flow",
+        "trace_finish: None",
+    ]
+
+
+async def test_traces_that_each_begin_the_next_one_hold_on_to_none_before_them(seen, telemetry):
+    over = asyncio.Event()
+
+    @node
+    async def begins(x: int) -> int:
+        if x:
+            flow.start(x - 1)
+        else:
+            kept.extend(thing for thing in gc.get_objects() if type(thing).__name__ == "TraceScope")
+            over.set()
+        return x
+
+    kept: list[object] = []
+    flow = create(begins, plugins=[telemetry()])
+    async with flow:
+        flow.start(100)
+        await over.wait()
+    assert len(kept) <= 3
+    assert len(seen.of("invoke_workflow flow")) == 101
 
 
 async def test_rounds_are_counted_anew_in_each_run_of_a_subflow(seen, telemetry):
