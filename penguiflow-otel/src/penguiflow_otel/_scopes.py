@@ -56,7 +56,7 @@ class TraceScope:
         open: The node runs under way, by invocation.
         began: When the trace began (epoch seconds).
         active: How many node runs are under way.
-        pending: How many messages wait, by flow.
+        pending: How many messages wait, by flow: an event knows that of its own, which may run inside of others.
         chunks: How many chunks nodes have written, by the node's id.
         first_chunk: Seconds from the beginning to the first.
         retried: When further attempts of runs began, by invocation (epoch seconds).
@@ -87,7 +87,7 @@ class TraceScope:
         self.recording: bool = span is not None and span.is_recording()
         self.context: Context = context
         self.before: tuple[Context, Scope | None] | None = None
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int] | None = None
         self.spans: int = 0
         self.dropped: int = 0
         self.contexts: dict[str, SpanContext] = {}
@@ -136,7 +136,7 @@ class NodeScope:
         self.own: Context = own
         self.context: Context = own
         self.attempt: Span | None = None
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int] | None = None
         self.began: float = began
         self.chunks: int = 0
         self.first_chunk: float | None = None
@@ -148,13 +148,11 @@ current_scope: ContextVar[Scope | None] = ContextVar("penguiflow_otel_scope", de
 
 
 def container_of(trace: TraceScope, info: NodeInfo, parents: tuple[str, ...]) -> Scope:
-    """What a run of this node runs in, as seen from where it starts.
+    """What a run of this node of a nested flow runs in, as seen from where it starts.
 
     A flow inside a node starts in that node's own context, so the way up from the current scope comes by the node. A
     message that waited before its trace's first step starts in a context without a scope; then its parent knows.
     """
-    if not info.outer:
-        return trace
     scope = current_scope.get()
     while isinstance(scope, NodeScope):
         if scope.info.node_id == info.outer:

@@ -16,13 +16,13 @@ from typing import Any
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tracer, set_span_in_context
 
-from penguiflow import FlowError, FlowEvent
+from penguiflow import FlowError, FlowEvent, Message
 from penguiflow_otel import _names as names
 from penguiflow_otel._errors import cause, class_name, error_type, exception_event, text_of
 from penguiflow_otel._options import Options
 from penguiflow_otel._payloads import Payloads
 from penguiflow_otel._propagation import carried, carries, span_context
-from penguiflow_otel._scopes import NodeInfo, NodeScope, Scope, TraceScope, container_of, current_scope
+from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope, container_of, current_scope
 
 CANCELLED: Mapping[str, Any] = {names.OUTCOME: "cancelled"}
 
@@ -41,6 +41,7 @@ class Spans:
         self._most: int = options.max_spans
         self._messages: bool = options.exception_messages
         self._workflow_span: str = options.workflow_span
+        self._flows: dict[str, tuple[str, dict[str, Any]]] = {}
         self._payloads: Payloads | None = Payloads(options.redact, options.payload_limit) if options.payloads else None
 
     # traces
@@ -48,28 +49,28 @@ class Spans:
     def begin_trace(self, event: FlowEvent) -> TraceScope:
         """Begin a trace's span, and make it current."""
         before = get_current()
-        base, links = _parent(event, before)
-        flow = event.flow_name
-        name = self._workflow_span.format(flow=flow, node="")
-        span = self._tracer.start_span(name, base, attributes=self._of_trace(event), links=links)
+        message = event.message
+        base, links = (before, None) if message is None else _parent(message, before)
+        name, attributes = self._of_trace(event, message)
+        span = self._tracer.start_span(name, base, attributes=attributes, links=links)
         context = set_span_in_context(span, base)
-        trace = TraceScope((flow, event.trace_id), span, context, event.ts)
+        trace = TraceScope((event.flow_name, event.trace_id), span, context, event.ts)
         trace.before = before, current_scope.get()
-        _enter(trace)
+        attach(context)
+        current_scope.set(trace)
         return trace
 
-    def _of_trace(self, event: FlowEvent) -> dict[str, Any]:
-        flow, message = event.flow_name, event.message
-        attributes: dict[str, Any] = {
-            names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW,
-            names.GEN_AI_AGENT: flow,
-            names.GEN_AI_WORKFLOW: flow,
-            names.FLOW: flow,
-            names.TRACE: event.trace_id,
-            names.MODE: event.extra["mode"],
-        }
+    def _of_trace(self, event: FlowEvent, message: Message[Any] | None) -> tuple[str, dict[str, Any]]:
+        """The name and the attributes of a trace's span."""
+        flow = event.flow_name
+        if flow not in self._flows:
+            named = {names.GEN_AI_AGENT: flow, names.GEN_AI_WORKFLOW: flow, names.FLOW: flow}
+            static = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, **named}
+            self._flows[flow] = self._workflow_span.format(flow=flow, node=""), static
+        name, static = self._flows[flow]
+        attributes = {**static, names.TRACE: event.trace_id, names.MODE: event.extra["mode"]}
         if message is None:
-            return attributes
+            return name, attributes
         headers = message.headers
         attributes[names.TENANT] = headers.tenant
         if headers.topic is not None:
@@ -78,7 +79,7 @@ class Spans:
             attributes[names.PRIORITY] = headers.priority
         if self._payloads is not None:
             attributes[names.PAYLOAD] = self._payloads.text(message.payload)
-        return attributes
+        return name, attributes
 
     def end_trace(self, event: FlowEvent, trace: TraceScope) -> None:
         """End a trace's span, and what is left in it."""
@@ -102,16 +103,16 @@ class Spans:
     def begin_node(self, event: FlowEvent, info: NodeInfo, trace: TraceScope) -> NodeScope:
         """Begin the span of a node run, and make it current."""
         parents = event.parent_invocation_ids
-        container = container_of(trace, info, parents)
-        iteration = container.counts[info.node_id] = container.counts.get(info.node_id, 0) + 1
+        container = container_of(trace, info, parents) if info.outer else trace
+        counts = container.counts
+        if counts is None:
+            counts = container.counts = {}
+        iteration = counts[info.node_id] = counts.get(info.node_id, 0) + 1
         invocation = event.invocation_id or ""
         span, context = None, container.context
         if self._room(trace):
-            attributes: dict[str, Any] = {
-                **info.attributes,
-                names.INVOCATION: invocation,
-                names.ITERATION: iteration,
-            }
+            trace.spans += 1
+            attributes = {**info.attributes, names.ITERATION: iteration}
             if event.queue_wait_ms:
                 attributes[names.WAIT] = event.queue_wait_ms / 1e3
             if self._payloads is not None and event.message is not None:
@@ -123,22 +124,21 @@ class Spans:
         scope = trace.open[invocation] = NodeScope(info, container, span, context, event.ts)
         if self._attempts:
             self.begin_attempt(event, scope, trace)
-        _enter(scope)
+        attach(scope.context)
+        current_scope.set(scope)
         return scope
 
     def _room(self, trace: TraceScope) -> bool:
-        if trace.spans >= self._most:
-            trace.dropped += 1
-            return False
-        trace.spans += 1
-        return True
+        """Whether the trace may have another span; if not, it is counted."""
+        if trace.spans < self._most:
+            return True
+        trace.dropped += 1
+        return False
 
     def end_node(self, event: FlowEvent, scope: NodeScope) -> None:
         """End the span of a node run, and make its container's current again."""
         kind, span = event.event_type, scope.span
-        if span is None:
-            self._leave(scope)
-        elif kind == "node_success":
+        if span is None or kind == "node_success":
             self._end(scope, None)
         elif kind == "node_cancelled":
             self._end(scope, CANCELLED)
@@ -149,19 +149,21 @@ class Spans:
             self._end(scope, None)
 
     def _end(self, scope: NodeScope, attributes: Mapping[str, Any] | None) -> None:
-        span = scope.span
+        span, container = scope.span, scope.container
         if scope.attempt is not None:
-            _close(scope.attempt, attributes)
+            if attributes is not None:
+                scope.attempt.set_attributes(attributes)
+            scope.attempt.end()
             scope.attempt = None
         if span is not None:
             if scope.chunks:
                 span.set_attributes({names.CHUNKS: scope.chunks, names.FIRST_CHUNK: scope.first_chunk or 0.0})
-            _close(span, attributes)
-        self._leave(scope)
-
-    def _leave(self, scope: NodeScope) -> None:
+            if attributes is not None:
+                span.set_attributes(attributes)
+            span.end()
         if current_scope.get() is scope:
-            _enter(scope.container)
+            attach(container.context)
+            current_scope.set(container)
 
     # attempts
 
@@ -169,6 +171,7 @@ class Spans:
         """Begin the span of an attempt, and make it current."""
         if scope.span is None or not self._room(trace):
             return
+        trace.spans += 1
         attributes: dict[str, Any] = {**scope.info.place, names.ATTEMPT: event.attempt}
         scope.attempt = self._tracer.start_span(scope.info.attempt_name, scope.own, attributes=attributes)
         scope.context = set_span_in_context(scope.attempt, scope.own)
@@ -220,26 +223,15 @@ class Spans:
             span.add_event(names.EXCEPTION, exception_event(origin, self._messages))
 
 
-def _enter(scope: Scope) -> None:
-    attach(scope.context)
-    current_scope.set(scope)
-
-
-def _close(span: Span, attributes: Mapping[str, Any] | None) -> None:
-    if attributes is not None:
-        span.set_attributes(attributes)
-    span.end()
-
-
 def _raised_here(event: FlowEvent) -> bool:
     """Whether it was this node that raised, and not one inside it."""
     error = event.error
     return isinstance(error, FlowError) and error.original_exc is not None and error.node_id == event.node_id
 
 
-def _parent(event: FlowEvent, current: Context) -> tuple[Context, list[Link] | None]:
+def _parent(message: Message[Any], current: Context) -> tuple[Context, list[Link] | None]:
     """What a trace's span is a child of, and what it links to."""
-    meta = event.message.meta if event.message is not None else None
+    meta = message.meta
     if not meta or not carries(meta):
         return current, None
     here = span_context(current)

@@ -180,12 +180,14 @@ class Telemetry:
     # node runs
 
     def _node_start(self, event: FlowEvent) -> None:
-        info = self._infos.of(event)
+        info = self._infos.get(event.node_id) or self._infos.of(event)
         scope = self._traces.get((info.root, event.trace_id))
         if scope is None:
             return  # it began before anybody looked
         scope.active += 1
-        _note_pending(event, scope)
+        pending = event.trace_pending
+        if pending or scope.pending:
+            scope.pending[event.flow_name] = pending
         context = scope.context
         if scope.recording and self._spans is not None:
             context = self._spans.begin_node(event, info, scope).own
@@ -199,12 +201,14 @@ class Telemetry:
         self._ended(event, _OUTCOMES[event.event_type])
 
     def _ended(self, event: FlowEvent, outcome: str | None) -> None:
-        info = self._infos.of(event)
+        info = self._infos.get(event.node_id) or self._infos.of(event)
         scope = self._traces.get((info.root, event.trace_id))
         if scope is None:
             return
         scope.active -= 1
-        _note_pending(event, scope)
+        pending = event.trace_pending
+        if pending or scope.pending:
+            scope.pending[event.flow_name] = pending
         run = scope.open.pop(event.invocation_id or "", None)
         if self._instruments is not None:
             context = scope.context if run is None else run.own
@@ -300,13 +304,6 @@ class Telemetry:
             if not run.chunks:
                 run.first_chunk = max(0.0, event.ts - run.began)
             run.chunks += 1
-
-
-def _note_pending(event: FlowEvent, scope: TraceScope) -> None:
-    """How many messages wait. An event knows that of its own flow, which may run inside of others."""
-    pending = event.trace_pending
-    if pending or scope.pending:
-        scope.pending[event.flow_name] = pending
 
 
 def _is_of_the_api(provider: object) -> bool:
