@@ -17,6 +17,7 @@ from penguiflow import (
     Drop,
     FlowError,
     FlowErrorCode,
+    FlowEvent,
     Message,
     Replace,
     TraceCancelled,
@@ -26,6 +27,7 @@ from penguiflow import (
     node,
     subflow,
 )
+from penguiflow_otel import Options, Telemetry
 
 SECRET = "4111-1111-1111-1111"
 
@@ -378,6 +380,57 @@ async def test_long_payloads_are_cut(seen, telemetry):
     async with create(takes, plugins=[telemetry(payloads=True, payload_limit=10)]) as flow:
         await flow.ask("x" * 1000)
     assert said(seen.one("invoke_node takes"))["penguiflow.payload"] == '"xxxxxxxxx... (1002 characters)'
+
+
+async def test_an_exception_without_a_text_harms_nothing(seen, telemetry):
+    class Mute(Exception):
+        said = 0
+
+        def __str__(self) -> str:
+            self.said += 1
+            if self.said > 1:  # the kernel asks first
+                raise RuntimeError
+            return "once"
+
+    @node
+    async def raises(x: int) -> int:
+        raise Mute
+
+    async with create(raises, plugins=[telemetry()]) as flow:
+        await failed(flow, 1)
+    assert seen.tree() == ["invoke_workflow flow", "  invoke_node raises"]
+    assert seen.one("invoke_node raises").status.status_code == StatusCode.ERROR
+
+
+class Breaks(Telemetry):
+    """Breaks when it is told of a cancelled node."""
+
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        if event.event_type == "node_cancelled":
+            raise RuntimeError("broken")
+        super().on_event(event)
+
+
+async def test_spans_of_a_plugin_in_quarantine_end_when_the_flow_stops(seen, tmp_path, monkeypatch):
+    (tmp_path / "penguiflow.toml").write_text("[plugins]\nquarantine_after = 1\n")
+    monkeypatch.setenv("PENGUIFLOW_CONFIG", str(tmp_path / "penguiflow.toml"))
+    started = asyncio.Event()
+
+    @node
+    async def waits(x: int) -> int:
+        started.set()
+        await asyncio.sleep(9)
+        return x
+
+    plugin = Breaks(Options(tracer_provider=seen.provider))
+    async with create(passes.to(waits), plugins=[plugin]) as flow:
+        handle = flow.start(1)
+        await started.wait()
+        await handle.cancel()
+        assert [span.name for span in seen.spans] == ["invoke_node passes"]
+    assert plugin.under_way() == {}
+    assert seen.tree() == ["invoke_workflow flow", "  invoke_node passes", "  invoke_node waits"]
 
 
 async def test_the_texts_of_exceptions_may_be_left_out(seen, telemetry):

@@ -45,7 +45,10 @@ def text_of(error: BaseException) -> str:
         return _validation(error)[:_LONGEST]
     if isinstance(error, FlowError) and isinstance(error.original_exc, ValidationError):
         return f"{error.code}: {_validation(error.original_exc)}"[:_LONGEST]
-    return str(error)[:_LONGEST]
+    try:
+        return str(error)[:_LONGEST]
+    except Exception:
+        return ""
 
 
 def _validation(error: ValidationError) -> str:

@@ -83,9 +83,7 @@ class Spans:
 
     def end_trace(self, event: FlowEvent, trace: TraceScope) -> None:
         """End a trace's span, and what is left in it."""
-        for scope in list(trace.open.values()):
-            self._end(scope, CANCELLED)
-        trace.open.clear()
+        self._end_nodes(trace)
         span = trace.span
         if trace.recording and span is not None:
             span.set_attributes(_outcome(event, trace))
@@ -97,6 +95,17 @@ class Spans:
         if before is not None and current_scope.get() is trace:
             attach(before[0])
             current_scope.set(before[1])
+
+    def abandon(self, trace: TraceScope) -> None:
+        """End the spans of a trace whose end will never be told."""
+        self._end_nodes(trace)
+        if trace.span is not None:
+            trace.span.end()
+
+    def _end_nodes(self, trace: TraceScope) -> None:
+        for scope in list(trace.open.values()):
+            self._end(scope, CANCELLED)
+        trace.open.clear()
 
     # node runs
 

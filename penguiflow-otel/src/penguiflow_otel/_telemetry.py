@@ -65,6 +65,7 @@ class Telemetry:
         self._spans: Spans | None = None
         self._instruments: Instruments | None = None
         self._stamps: LogStamps = LogStamps()
+        self._looked_at: tuple[object, object] | None = None
         self._idle: dict[str, Handler] = {"trace_start": self._look}
         self._busy: dict[str, Handler] = {
             "trace_start": self._trace_start,
@@ -95,6 +96,11 @@ class Telemetry:
     async def stop(self, flow: PenguiFlow) -> None:
         """Give back what belongs to the process. What providers hold is theirs to send."""
         self._stamps.end()
+        left = list(self._traces.values())  # nothing, unless the plugin was put in quarantine
+        self._traces.clear()
+        if self._spans is not None:
+            for scope in left:
+                self._spans.abandon(scope)
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
@@ -117,6 +123,7 @@ class Telemetry:
     def _bind(self) -> None:
         """Take up the providers, those given or those that the application has set."""
         options = self._options
+        self._looked_at = trace.get_tracer_provider(), metrics.get_meter_provider()
         self._spans = self._instruments = None
         if options.spans:
             provider = options.tracer_provider or trace.get_tracer_provider()
@@ -134,7 +141,7 @@ class Telemetry:
 
     def _look(self, event: FlowEvent) -> None:
         """Whether there is an SDK now."""
-        if _is_of_the_api(trace.get_tracer_provider()) and _is_of_the_api(metrics.get_meter_provider()):
+        if (trace.get_tracer_provider(), metrics.get_meter_provider()) == self._looked_at:
             return
         self._bind()
         if self._handlers is self._busy:
