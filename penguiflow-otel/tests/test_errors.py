@@ -80,6 +80,19 @@ async def test_the_exception_is_shown_once_where_it_was_raised(seen, telemetry):
     assert {span.status.status_code for span in seen.spans} == {StatusCode.ERROR}
 
 
+async def test_the_failure_of_a_flow_that_a_node_asks_keeps_its_type(seen, telemetry):
+    async with create(fails, name="other", plugins=[telemetry()]) as other:
+
+        @node
+        async def asks(x: int) -> int:
+            return await other.ask(x)
+
+        async with create(asks, name="top", plugins=[telemetry()]) as flow:
+            await failed(flow, 1)
+    kinds = [said(span)["error.type"] for span in seen.spans]
+    assert kinds == [f"{OutOfStock.__module__}.OutOfStock"] * 4
+
+
 async def test_a_node_of_another_branch_that_is_cut_short_is_cancelled_and_no_error(seen, telemetry):
     @node
     async def waits(x: int) -> int:
@@ -280,6 +293,18 @@ async def test_attempts_may_have_spans_of_their_own(seen, telemetry):
     assert [said(span)["penguiflow.attempt"] for span in attempts] == [0, 1, 2]
     assert [status(span)[:2] for span in attempts] == [(StatusCode.ERROR, kind)] * 2 + [(StatusCode.UNSET, None)]
     assert status(seen.one("invoke_node calls")) == (StatusCode.UNSET, None, None)
+
+
+async def test_an_attempt_whose_time_runs_out_is_expired_with_its_run(seen, telemetry):
+    @node
+    async def waits(x: int) -> int:
+        await asyncio.sleep(9)
+        return x
+
+    async with create(waits, plugins=[telemetry(attempts=True)]) as flow:
+        with pytest.raises(FlowError):
+            await flow.ask(1, timeout_s=0.01)
+    assert status(seen.one("attempt waits"))[:2] == (StatusCode.ERROR, "DEADLINE_EXCEEDED")
 
 
 async def test_a_cancelled_attempt_is_no_error_and_a_back_off_has_no_span(seen, telemetry):

@@ -35,7 +35,7 @@ def error_type(error: BaseException | None) -> str:
     if not isinstance(error, FlowError):
         return class_name(error)
     if error.code == FlowErrorCode.NODE_EXCEPTION and error.original_exc is not None:
-        return class_name(error.original_exc)
+        return error_type(error.original_exc)  # perhaps the failure of another flow that the node has asked
     return str(error.code)
 
 

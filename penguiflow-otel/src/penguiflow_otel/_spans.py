@@ -155,6 +155,8 @@ class Spans:
             outcome = "expired" if kind == "node_expired" else "failed"
             span.set_attribute(names.OUTCOME, outcome)
             self._fail(span, event.error, raised=_raised_here(event))
+            if scope.attempt is not None:  # it didn't fail by itself: time or budget ran out
+                self._fail(scope.attempt, event.error)
             self._end(scope, None)
 
     def _end(self, scope: NodeScope, attributes: Mapping[str, Any] | None) -> None:
@@ -224,7 +226,7 @@ class Spans:
             span.set_status(Status(StatusCode.ERROR))
             return
         origin = cause(error)
-        text = text_of(error if origin is error else origin) if self._messages else ""
+        text = text_of(origin) if self._messages else ""
         if origin is not error and text:
             text = f"{class_name(origin)}: {text}"
         span.set_status(Status(StatusCode.ERROR, text or None))

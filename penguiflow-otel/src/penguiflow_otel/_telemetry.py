@@ -162,10 +162,10 @@ class Telemetry:
         scope = self._traces.pop((event.flow_name, event.trace_id), None)
         if scope is None:
             return
-        if self._instruments is not None:
-            self._measure_trace(self._instruments, event, scope)
         if self._spans is not None:
             self._spans.end_trace(event, scope)
+        if self._instruments is not None:
+            self._measure_trace(self._instruments, event, scope)
 
     def _measure_trace(self, instruments: Instruments, event: FlowEvent, scope: TraceScope) -> None:
         flow, seconds, context = event.flow_name, (event.latency_ms or 0.0) / 1e3, scope.context
@@ -217,11 +217,11 @@ class Telemetry:
         if pending or scope.pending:
             scope.pending[event.flow_name] = pending
         run = scope.open.pop(event.invocation_id or "", None)
+        if run is not None and self._spans is not None:
+            self._spans.end_node(event, run)
         if self._instruments is not None:
             context = scope.context if run is None else run.own
             self._measure_node(self._instruments, event, info, scope, outcome, context)
-        if run is not None and self._spans is not None:
-            self._spans.end_node(event, run)
 
     def _measure_node(
         self,
@@ -257,12 +257,12 @@ class Telemetry:
             return
         if scope.retried:
             scope.retried.pop(event.invocation_id or "", None)
-        if self._instruments is not None:
-            attributes = {**info.place, names.OUTCOME: "failed", names.ERROR_TYPE: error_type(event.error)}
-            context = scope.context if run is None else run.context
-            self._instruments.attempt.record((event.latency_ms or 0.0) / 1e3, attributes, context)
+        context = scope.context if run is None else run.context
         if run is not None and self._spans is not None:
             self._spans.fail_attempt(event, run)
+        if self._instruments is not None:
+            attributes = {**info.place, names.OUTCOME: "failed", names.ERROR_TYPE: error_type(event.error)}
+            self._instruments.attempt.record((event.latency_ms or 0.0) / 1e3, attributes, context)
 
     def _node_retry(self, event: FlowEvent) -> None:
         info, scope, run = self._under_way(event)
