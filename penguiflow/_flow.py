@@ -16,6 +16,7 @@ from penguiflow._explain import Explanation, explained
 from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
 from penguiflow._lifecycle import cancel
+from penguiflow._load import Load, loaded
 from penguiflow._messages import Message, StreamChunk, check_text, new_chunk
 from penguiflow._results import end_of, taken
 from penguiflow._runnable import Runnable, To
@@ -182,6 +183,14 @@ class PenguiFlow(Runnable):
         if self._life is not None:
             extra = {"plugin": plugin, "hook": what, "failures": 1, "quarantined": False}
             self._life.run.dispatch.report(error, self.name, extra, None)
+
+    def load(self) -> Load:
+        """What runs and what waits now, node by node. It looks at each trace in flight.
+
+        Raises:
+            FlowStateError: the flow isn't running.
+        """
+        return loaded(self._require())
 
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph as text, written by a plugin.
