@@ -171,6 +171,8 @@ async def flows(flow: PenguiFlow) -> None:
     assert_type(flow.explain("t"), Explanation)
     assert_type(flow.load(), Load)
     assert_type(flow.load().nodes["flow/bare"], NodeLoad)
+    with flow.watch(print, event_types=("node_start",)):
+        pass
     assert_type(flow.plugins, tuple[PluginRecord, ...])
     assert_type(flow.export("mermaid", direction="LR"), str | bytes)
     assert_type(await flow.stop(drain_s=0), None)
