@@ -15,12 +15,14 @@ from penguiflow_viz.formats.html import html
 from penguiflow_viz.formats.json import as_json
 from penguiflow_viz.formats.mermaid import mermaid
 from penguiflow_viz.formats.svg import svg
+from penguiflow_viz.formats.waterfall import waterfall
 from penguiflow_viz.layout import DIRECTIONS
 from penguiflow_viz.model import Drawing
 from penguiflow_viz.overlay import MakesOverlay, Overlay, laid_over
 from penguiflow_viz.reading import drawing_of
+from penguiflow_viz.record import Recorder
 
-FORMATS = ("mermaid", "dot", "svg", "html", "json")
+FORMATS = ("mermaid", "dot", "svg", "html", "json", "waterfall")
 
 _OPTIONS = {
     "mermaid": ("direction", "overlay", "trace_id"),
@@ -28,6 +30,7 @@ _OPTIONS = {
     "svg": ("direction", "theme", "overlay", "trace_id"),
     "html": ("direction", "theme", "overlay", "trace_id"),
     "json": ("overlay", "trace_id"),
+    "waterfall": ("theme", "overlay", "trace_id"),
 }
 
 
@@ -61,6 +64,8 @@ def exported(graph: Graph, format: str, options: Mapping[str, Any]) -> str:
             raise ValueError(f"{format} has no option {name!r}: it has {', '.join(_OPTIONS[format])}")
     direction = _chosen("direction", options.get("direction", "TB"), DIRECTIONS)
     theme = _chosen("theme", options.get("theme", "auto"), THEMES)
+    if format == "waterfall":
+        return _waterfall(options, theme)
     drawing = _overlaid(drawing_of(graph), graph, options)
     if format == "json":
         return as_json(drawing)
@@ -74,6 +79,13 @@ def _chosen(name: str, value: Any, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r:.80}")
     return str(value)
+
+
+def _waterfall(options: Mapping[str, Any], theme: str) -> str:
+    recorder = options.get("overlay")
+    if not isinstance(recorder, Recorder):
+        raise ValueError(f"waterfall shows a trace that was recorded: give overlay=recorder, not {recorder!r:.80}")
+    return waterfall(recorder.trace(options.get("trace_id")), theme)
 
 
 def _overlaid(drawing: Drawing, graph: Graph, options: Mapping[str, Any]) -> Drawing:
