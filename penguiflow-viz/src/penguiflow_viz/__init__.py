@@ -5,6 +5,7 @@ flow_to_svg(flow)
 """
 
 from penguiflow_viz.exporter import FORMATS, Viz, plugin
+from penguiflow_viz.live.view import LiveView, serve
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 from penguiflow_viz.overlay import LinkMark, MakesOverlay, NodeMark, Overlay
 from penguiflow_viz.reading import drawing_of
@@ -19,6 +20,7 @@ __all__ = [
     "Drawing",
     "Link",
     "LinkMark",
+    "LiveView",
     "MakesOverlay",
     "NodeMark",
     "NodeRecord",
@@ -34,4 +36,5 @@ __all__ = [
     "flow_to_mermaid",
     "flow_to_svg",
     "plugin",
+    "serve",
 ]

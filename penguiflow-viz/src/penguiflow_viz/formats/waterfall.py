@@ -157,7 +157,7 @@ def _axis(scale: _Scale, count: int) -> Iterator[str]:
 def _step(milliseconds: float) -> float:
     """A round time, of which at most six fit in."""
     rough = milliseconds / 6
-    power = 10 ** math.floor(math.log10(rough))
+    power: float = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 

@@ -17,7 +17,7 @@ from penguiflow_viz import model
 from penguiflow_viz.formats.json import document
 from penguiflow_viz.formats.svg import embedded
 from penguiflow_viz.formats.waterfall import embedded_waterfall
-from penguiflow_viz.model import Drawing
+from penguiflow_viz.model import Box, Cluster, Drawing
 from penguiflow_viz.reading import drawing_of
 from penguiflow_viz.record import NodeRecord, Recorder, TraceRecord
 from penguiflow_viz.record.facts import entered
@@ -146,7 +146,7 @@ class Snapshots:
 
 def _boxes(drawing: Drawing) -> tuple[tuple[str, str], ...]:
     """The ids in the drawing, and those in events, of everything that has runs."""
-    items = [*drawing.clusters[1:], *drawing.boxes]
+    items: list[Box | Cluster] = [*drawing.clusters[1:], *drawing.boxes]
     return tuple((item.id, item.node_id) for item in items if item.node_id)
 
 

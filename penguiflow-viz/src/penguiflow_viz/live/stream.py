@@ -7,6 +7,7 @@ fewer, and nothing is kept for him. One who takes nothing for long is let go.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from penguiflow_viz.live.guard import Receive, Scope, Send
@@ -43,7 +44,7 @@ class Stream:
             for task in ends:
                 task.cancel()
 
-    async def _follow(self, send: Send, ends: list[asyncio.Task[object]]) -> None:
+    async def _follow(self, send: Send, ends: Sequence[asyncio.Task[object]]) -> None:
         loop = asyncio.get_running_loop()
         told, said = "", loop.time()
         while not any(task.done() for task in ends):

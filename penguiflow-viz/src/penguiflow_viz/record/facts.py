@@ -152,7 +152,7 @@ MOST_TICKS = 50
 
 
 def entered(node: NodeRecord, source: str) -> bool:
-    """Whether messages from the node `source` enter the node's flow there: a subflow's node, or who calls a playbook."""
+    """Whether messages from the node `source` enter the flow of this node: its caller, or the subflow's own node."""
     return node.node_id == f"{source}/{node.flow}/{node.name}"
 
 

@@ -165,7 +165,7 @@ def _entering(record: NodeRecord | None) -> int:
 
 def badges(record: NodeRecord) -> Iterator[str]:
     """A few short lines to stand in a node's box."""
-    counts = [f"{record.runs:,} ×"]
+    counts = [_counted(record.runs, "run")]
     if record.running:
         counts.append(f"{record.running:,} running")
     quantiles = record.quantiles(0.5, 0.95)

@@ -1,7 +1,8 @@
 """`Recorder`: an observer that keeps what overlays, waterfalls and the live view show.
 
-Rules: what it keeps is bounded, whatever the flow does: traces that ended longest ago go first, then a trace's runs that
-ended first; totals go on. An event costs it a few dictionary look-ups; everything else is done when somebody reads.
+Rules: what it keeps is bounded, whatever the flow does: traces that ended longest ago go first, then the runs of a
+trace that ended first; totals go on. An event costs it a few dictionary look-ups; everything else is done when somebody
+reads.
 """
 
 from __future__ import annotations
