@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import math
 import weakref
 from typing import Any
@@ -33,7 +34,7 @@ async def same(x: Any) -> Any:
 
 def chain(*names: str, **options: Any) -> PenguiFlow:
     nodes = [Node(same, name) for name in names]
-    return create(*(a.to(b) for a, b in zip(nodes, nodes[1:], strict=False)), *nodes[:1], name="f", **options)
+    return create(*(a.to(b) for a, b in itertools.pairwise(nodes)), *nodes[:1], name="f", **options)
 
 
 class TestRecorderIsAPlugin(PluginConformance):
@@ -53,7 +54,7 @@ async def test_runs_traces_and_traffic_are_counted():
     assert (a.runs, a.running, a.ended["success"], a.inputs) == (5, 0, 5, {"": 5})
     assert (b.runs, b.running, b.ended["success"], b.inputs) == (5, 0, 5, {"f/a": 5})
     assert recorder.live == ()
-    assert [list(run.node.name for run in trace.runs.values()) for trace in recorder.ended] == [["a", "b"]] * 5
+    assert [[run.node.name for run in trace.runs.values()] for trace in recorder.ended] == [["a", "b"]] * 5
 
 
 async def test_quantiles_are_those_of_the_runs_by_nearest_rank():
@@ -232,16 +233,16 @@ async def test_all_traces_together_keep_no_more_runs_than_they_may():
 
 
 async def test_traces_in_flight_are_bounded_and_totals_go_on():
-    recorder, gate = Recorder(max_live=5, max_runs_in_all=4), asyncio.Event()
+    recorder, gate, all_there = Recorder(max_live=5, max_runs_in_all=4), asyncio.Event(), asyncio.Barrier(21)
 
     async def waits(x: int) -> int:
+        await all_there.wait()
         await gate.wait()
         return x
 
     async with create(Node(waits, "waits"), name="f", plugins=[recorder]) as flow:
         handles = [flow.start(x) for x in range(20)]
-        while recorder.nodes.get("f/waits") is None or recorder.nodes["f/waits"].running < 20:
-            await asyncio.sleep(0)
+        await all_there.wait()
         assert (len(recorder.live), held(recorder)) == (5, 4)
         gate.set()
         for handle in handles:
@@ -262,16 +263,16 @@ async def test_a_flow_that_runs_again_goes_on_counting():
 
 
 async def test_what_began_before_somebody_watched_is_known_from_then_on():
-    recorder, gate = Recorder(), asyncio.Event()
+    recorder, begun, gate = Recorder(), asyncio.Event(), asyncio.Event()
 
     async def waits(x: int) -> int:
+        begun.set()
         await gate.wait()
         return x
 
     async with create(Node(waits, "waits").to(Node(same, "after")), name="f") as flow:
         handle = flow.start(1)
-        while not flow.load().nodes["f/waits"].running:
-            await asyncio.sleep(0)
+        await begun.wait()
         with flow.watch(recorder.on_event, recorder.event_types):
             gate.set()
             await handle.result()

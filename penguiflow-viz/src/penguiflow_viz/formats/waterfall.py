@@ -164,7 +164,7 @@ def _step(milliseconds: float) -> float:
 def _row(row: Row, place: int, scale: _Scale, now: float) -> Iterator[str]:
     run, top = row.run, scale.top + ROW * place
     state = f"pw-{run.outcome or 'running'}{' pw-calls' if row.calls else ''}"
-    yield f'<g class="pw-run {state}" data-run="{escape(run.invocation_id, True)}" data-depth="{row.depth}">'
+    yield f'<g class="pw-run {state}" data-run="{escape(visible(run.invocation_id), True)}" data-depth="{row.depth}">'
     yield f"<title>{escape(chr(10).join(_told(run, scale, now)), False)}</title>"
     if not place % 2:
         wide = scale.left + scale.bars + NOTES + MARGIN
