@@ -81,7 +81,7 @@ def _flow(target: str) -> PenguiFlow:
     sys.path.insert(0, folder)
     try:
         found: Any = pkgutil.resolve_name(f"{module}:{attribute}")
-        flow = found if isinstance(found, PenguiFlow) else found()
+        flow = found() if callable(found) else found
     except Exception as exc:
         raise Complaint(f"{target} can't be loaded: {type(exc).__name__}: {exc}", WRONG) from exc
     if not isinstance(flow, PenguiFlow):
