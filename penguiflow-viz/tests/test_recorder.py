@@ -95,7 +95,7 @@ async def test_attempts_retries_and_pauses_are_told_apart():
             await asyncio.sleep(10)
         return x
 
-    policy = NodePolicy(timeout_s=0.05, max_retries=2, backoff_base=0.01, backoff_mult=1, jitter=0)
+    policy = NodePolicy(timeout_s=0.3, max_retries=2, backoff_base=0.01, backoff_mult=1, jitter=0)
     async with create(Node(flaky, "flaky", policy), name="f", plugins=[recorder]) as flow:
         assert await flow.ask(1) == 1
     node, (run,) = recorder.nodes["f/flaky"], recorder.trace().runs.values()

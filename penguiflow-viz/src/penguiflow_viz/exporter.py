@@ -22,7 +22,10 @@ from penguiflow_viz.overlay import MakesOverlay, Overlay, laid_over
 from penguiflow_viz.reading import drawing_of
 from penguiflow_viz.record import Recorder
 
-FORMATS = ("mermaid", "dot", "svg", "html", "json", "waterfall")
+FORMATS = ("mermaid", "dot", "svg", "html", "json")
+"""What a graph can be drawn as."""
+WATERFALL = "waterfall"
+"""What a trace can be drawn as."""
 
 _OPTIONS = {
     "mermaid": ("direction", "overlay", "trace_id"),
@@ -30,7 +33,7 @@ _OPTIONS = {
     "svg": ("direction", "theme", "overlay", "trace_id"),
     "html": ("direction", "theme", "overlay", "trace_id"),
     "json": ("overlay", "trace_id"),
-    "waterfall": ("theme", "overlay", "trace_id"),
+    WATERFALL: ("theme", "overlay", "trace_id"),
 }
 
 
@@ -43,7 +46,7 @@ class Viz:
     @hookimpl
     def export_graph(self, request: ExportRequest) -> str | None:
         """The graph as text; `None` to a format that isn't ours."""
-        if request.format not in FORMATS:
+        if request.format not in _OPTIONS:
             return None
         return exported(request.graph, request.format, request.options)
 
@@ -64,7 +67,7 @@ def exported(graph: Graph, format: str, options: Mapping[str, Any]) -> str:
             raise ValueError(f"{format} has no option {name!r}: it has {', '.join(_OPTIONS[format])}")
     direction = _chosen("direction", options.get("direction", "TB"), DIRECTIONS)
     theme = _chosen("theme", options.get("theme", "auto"), THEMES)
-    if format == "waterfall":
+    if format == WATERFALL:
         return _waterfall(options, theme)
     drawing = _overlaid(drawing_of(graph), graph, options)
     if format == "json":

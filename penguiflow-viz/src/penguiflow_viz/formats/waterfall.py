@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from penguiflow_viz.formats.colours import style
 from penguiflow_viz.record.facts import MOST_ATTEMPTS, RunRecord, TraceRecord
@@ -70,8 +70,7 @@ def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> str:
     return _joined(_document(trace, until, bars, 'class="pw" role="img"', "", False))
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(NamedTuple):
     """From times to places."""
 
     left: float

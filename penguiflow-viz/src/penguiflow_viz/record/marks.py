@@ -7,7 +7,6 @@ longest; an edge's width how many messages went along it. What a trace didn't to
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from penguiflow import OPEN_SEA, ROOKERY, Graph, GraphNode
@@ -90,31 +89,23 @@ def _ending(trace: TraceRecord) -> str:
     return f"trace {elided(trace.trace_id, 60)}: {how}{took}{partly}"
 
 
-@dataclass(slots=True)
-class _Marks:
-    nodes: dict[str, NodeMark] = field(default_factory=dict)
-    links: dict[tuple[str, str], LinkMark] = field(default_factory=dict)
-
-
 def _overlay(graph: Graph, records: Mapping[str, NodeRecord], told: str, alone: bool) -> Overlay:
-    marks = _Marks()
-    leaves = [
-        records[node.node_id].busy_ms for node in _nodes(graph) if node.subgraph is None and node.node_id in records
-    ]
+    every = tuple(_nodes(graph))
+    leaves = [records[node.node_id].busy_ms for node in every if node.subgraph is None and node.node_id in records]
     longest = max(leaves, default=0.0)
+    nodes = {node.node_id: _mark(node, records.get(node.node_id), longest, alone) for node in every}
     traffic = _traffic(graph, records)
-    most = max((count for count in traffic.values()), default=0)
-    for node in _nodes(graph):
-        record = records.get(node.node_id)
-        if record is not None:
-            fill = heat(record.busy_ms / longest) if longest and node.subgraph is None else ""
-            marks.nodes[node.node_id] = NodeMark(fill, tuple(badges(record)), tuple(told_of(record)))
-        elif alone:
-            marks.nodes[node.node_id] = NodeMark(faded=node.subgraph is None)
-    for ends, count in traffic.items():
-        marks.links[ends] = _link(count, most, alone, leaves=ends[1].endswith(f"/{ROOKERY}"))
+    most = max(traffic.values(), default=0)
+    links = {ends: _link(count, most, alone, ends[1].endswith(f"/{ROOKERY}")) for ends, count in traffic.items()}
     legend = (told, f"Colour: time in the node, from none to {duration(longest)}. Width of edges: messages.")
-    return Overlay(marks.nodes, marks.links, legend)
+    return Overlay(nodes, links, legend)
+
+
+def _mark(node: GraphNode, record: NodeRecord | None, longest: float, alone: bool) -> NodeMark:
+    if record is None:
+        return NodeMark(faded=alone and node.subgraph is None)
+    fill = heat(record.busy_ms / longest) if longest and node.subgraph is None else ""
+    return NodeMark(fill, tuple(badges(record)), tuple(told_of(record)))
 
 
 def _link(count: int, most: int, alone: bool, leaves: bool) -> LinkMark:

@@ -7,15 +7,14 @@ still under way lasts until `now`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penguiflow_viz.record.facts import RunRecord, TraceRecord
 
 WORKS, ERROR, TIMEOUT, PAUSE = "works", "error", "timeout", "pause"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A run in a waterfall.
 
     Attributes:
@@ -29,8 +28,7 @@ class Row:
     calls: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """What a run did for a while: `works` (an attempt that succeeded, or goes on), `error` or `timeout` (one that did
     not), or `pause` (between two).
     """
