@@ -17,7 +17,7 @@ from penguiflow_viz.record.marks import duration
 from penguiflow_viz.record.rows import Piece, Row, latest, pieces, rows
 from penguiflow_viz.text import elided, visible, width
 
-MOST_ROWS = 400
+MOST_ROWS, MOST_EMBEDDED = 400, 150
 ROW, HEAD, FOOT, MARGIN = 24.0, 78.0, 30.0, 16.0
 BARS, NOTES, INDENT = 560.0, 190.0, 14.0
 DEEPEST = 8
@@ -53,7 +53,7 @@ def waterfall_style() -> str:
 def waterfall(trace: TraceRecord, theme: str) -> str:
     """A trace as an SVG document."""
     head = f'class="pf pf-{theme} pw" role="img"'
-    return _joined(_document(trace, latest(trace), BARS, head, f"<style>{style()}{waterfall_style()}</style>", True))
+    return _joined(_document(trace, latest(trace), BARS, head, f"<style>{style()}{waterfall_style()}</style>"))
 
 
 def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> str:
@@ -65,9 +65,9 @@ def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> str:
         wide: How wide it should be, in pixels, if that is possible.
     """
     until = max(now, latest(trace)) if trace.ended is None else trace.ended
-    names = [_label(row) for row in rows(trace)[:MOST_ROWS]]
+    names = [_label(row) for row in _chosen(rows(trace), MOST_EMBEDDED, trace)]
     bars = min(max(wide - NOTES - 2 * MARGIN - max(map(_wide, names), default=0.0) - 40, 240.0), 2_000.0)
-    return _joined(_document(trace, until, bars, 'class="pw" role="img"', "", False))
+    return _joined(_document(trace, until, bars, 'class="pw" role="img"', ""))
 
 
 class _Scale(NamedTuple):
@@ -88,9 +88,9 @@ def _joined(lines: Iterator[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _document(trace: TraceRecord, now: float, bars: float, attributes: str, styled: str, headed: bool) -> Iterator[str]:
-    every = rows(trace)
-    drawn = every[:MOST_ROWS]
+def _document(trace: TraceRecord, now: float, bars: float, attributes: str, styled: str) -> Iterator[str]:
+    every, headed = rows(trace), bool(styled)
+    drawn = _chosen(every, MOST_ROWS if headed else MOST_EMBEDDED, trace)
     left = MARGIN + max([90.0, *(_indent(row) + _wide(_label(row)) for row in drawn)]) + 14
     began = min([trace.began, *(row.run.began - row.run.waited_ms / 1e3 for row in drawn)])
     scale = _Scale(left, HEAD if headed else 8.0, bars, began, max(now - began, 1e-6))
@@ -108,8 +108,14 @@ def _document(trace: TraceRecord, now: float, bars: float, attributes: str, styl
     for place, row in enumerate(drawn):
         yield from _row(row, place, scale, now)
     if rest:
-        yield _text(f"… and {rest:,} more runs", MARGIN, high - ROW / 2, "pw-soft")
+        which = "more" if trace.ended is not None else "earlier"
+        yield _text(f"… and {rest:,} {which} runs", MARGIN, high - ROW / 2, "pw-soft")
     yield "</svg>"
+
+
+def _chosen(every: list[Row], most: int, trace: TraceRecord) -> list[Row]:
+    """The first rows of a trace that has ended; the last of one that goes on."""
+    return every[:most] if trace.ended is not None else every[-most:]
 
 
 def _indent(row: Row) -> float:

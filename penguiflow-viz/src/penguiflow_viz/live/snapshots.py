@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -25,6 +26,7 @@ from penguiflow_viz.text import elided
 
 MOST_LIVE, MOST_ENDED, MOST_MISHAPS = 60, 60, 20
 MOST_LINES = 40
+MOST_WEIGHED = 40
 NOTHING = NodeLoad(0, 0)
 SHARE = 25
 """A snapshot takes at most one in so many parts of the time."""
@@ -52,6 +54,9 @@ class Snapshots:
         self._links = _links(self._drawing)
         self._drawings: dict[str, str] = {}
         self._drawn = asyncio.Lock()
+        self._quantiles: dict[str, tuple[float, ...] | None] = {}
+        self._turn = 0
+        self._told: dict[tuple[str, float], tuple[float, str]] = {}
         self._text = ""
         self._due = 0.0
         self.made: int = 0
@@ -108,11 +113,21 @@ class Snapshots:
 
     def _nodes(self, load: Load) -> dict[str, Any]:
         records = self._recorder.nodes
+        self._weigh()
         return {
-            id: _counts(records.get(node_id), load.nodes.get(node_id, NOTHING))
+            id: _counts(records.get(node_id), load.nodes.get(node_id, NOTHING), self._quantiles.get(node_id))
             for id, node_id in self._boxes
             if node_id in records or node_id in load.nodes
         }
+
+    def _weigh(self) -> None:
+        """Take the quantiles of a few nodes: of each in its turn, as they are most of what a snapshot costs."""
+        for place in range(self._turn, self._turn + min(MOST_WEIGHED, len(self._boxes))):
+            node_id = self._boxes[place % len(self._boxes)][1]
+            record = self._recorder.nodes.get(node_id)
+            if record is not None:
+                self._quantiles[node_id] = record.quantiles(0.5, 0.95)
+        self._turn += MOST_WEIGHED
 
     def _carried(self, source: str, target: str, leaves: bool) -> int:
         """How many messages went along a link."""
@@ -127,18 +142,24 @@ class Snapshots:
         return sum(count for came, count in record.inputs.items() if not came or entered(record, came))
 
     def trace(self, trace_id: str, wide: float) -> str:
-        """One trace over time, `wide` pixels wide, and what it waits for.
+        """One trace over time, `wide` pixels wide, and what it waits for; all who ask within an interval get the same.
 
         Raises:
             LookupError: it isn't kept.
         """
+        now = self._clock()
+        self._told = {key: told for key, told in self._told.items() if told[0] > now}
+        if (trace_id, wide) not in self._told:
+            text = self._trace(trace_id, wide)
+            self._told[trace_id, wide] = self._clock() + self._interval_s, text
+        return self._told[trace_id, wide][1]
+
+    def _trace(self, trace_id: str, wide: float) -> str:
         found = self._recorder.trace(trace_id)
         lines: tuple[str, ...] = ()
         if found.ended is None:
-            try:
+            with suppress(KeyError, FlowStateError):  # it has just ended
                 lines = self._flow.explain(trace_id).waits_for[:MOST_LINES]
-            except (KeyError, FlowStateError):
-                lines = ()
         return json.dumps(
             {"trace": _listed(found), "svg": embedded_waterfall(found, time.time(), wide), "waits": lines}
         )
@@ -158,7 +179,7 @@ def _links(drawing: Drawing) -> tuple[tuple[str, str, bool], ...]:
     )
 
 
-def _counts(record: NodeRecord | None, load: NodeLoad) -> dict[str, Any]:
+def _counts(record: NodeRecord | None, load: NodeLoad, quantiles: tuple[float, ...] | None) -> dict[str, Any]:
     counts: dict[str, Any] = {"running": load.running, "waiting": load.waiting}
     if record is not None:
         counts |= {
@@ -170,7 +191,6 @@ def _counts(record: NodeRecord | None, load: NodeLoad) -> dict[str, Any]:
             "busy": round(record.busy_ms, 3),
             "error": record.last_error,
         }
-        quantiles = record.quantiles(0.5, 0.95)
         if quantiles is not None:
             counts["p50"], counts["p95"] = (round(value, 4) for value in quantiles)
     return counts
