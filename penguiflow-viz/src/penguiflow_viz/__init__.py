@@ -1,7 +1,8 @@
-"""Draws PenguiFlow flows: Mermaid, DOT, SVG, a page to look around in, and JSON.
+"""Draws PenguiFlow flows: Mermaid, DOT, SVG, a page to look around in, and JSON; and what happens in them.
 
 flow.export("mermaid", direction="LR")
-flow_to_svg(flow)
+flow.export("waterfall", overlay=recorder, trace_id="t")
+async with serve(flow) as view: ...
 """
 
 from penguiflow_viz.exporter import FORMATS, Viz, plugin
