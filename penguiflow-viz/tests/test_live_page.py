@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -284,21 +286,39 @@ Promise.allSettled(all).then((told) => done(told.map((each) => each.status)));
 """
 
 
-async def foreign(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class Empty(BaseHTTPRequestHandler):
     """Another site: one empty page."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    await writer.drain()
-    writer.close()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def another_site() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 async def test_a_page_of_another_site_can_neither_read_nor_cancel(browser: webdriver.Chrome):
     flow = assistant(asyncio.Event())
-    async with looked_at(flow, browser) as (view, page), await asyncio.start_server(foreign, "127.0.0.1", 0) as site:
+    async with looked_at(flow, browser) as (view, page):
         handle = flow.start(Message(payload="slow", trace_id="t"))
-        await page.open(f"http://127.0.0.1:{site.sockets[0].getsockname()[1]}/")
-        told = await asyncio.to_thread(browser.execute_async_script, FOREIGN, view.url)
+        with another_site() as site:
+            await page.open(site)
+            told = await asyncio.to_thread(browser.execute_async_script, FOREIGN, view.url)
+            await asyncio.to_thread(browser.get, "about:blank")
         assert told == ["rejected"] * 4
         assert handle.outcome is None
-        await asyncio.to_thread(browser.get, "about:blank")
         await handle.cancel()

@@ -9,13 +9,14 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import re
 import signal
 import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from vizkit.watching import MARK, client, snapshots, stuck, until
 
 from penguiflow import FlowError, FlowStateError, Message, Node, NodePolicy, PenguiFlow, create, subflow
 from penguiflow_viz import LiveView, Recorder, serve
+from penguiflow_viz.live.snapshots import Snapshots
 
 TOKEN = "a-token-of-our-own-0123456789"
 
@@ -269,39 +271,70 @@ async def test_the_token_stands_in_no_log_address_or_text(caplog: pytest.LogCapt
             assert TOKEN not in f"{view!r} {view.url}"
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     assert not any(TOKEN in text for text in ours)
+    assert [record for record in caplog.records if record.name == "uvicorn.access"] == []
 
 
 # --- never in the flow's way
 
 
 async def test_readers_that_take_nothing_slow_nothing_and_cost_little():
-    nodes = [Node(same, f"node {place} {'x' * 60}") for place in range(100)]
-    flow = create(*(a.to(b) for a, b in itertools.pairwise(nodes)), name="f")
-    async with viewed(flow, interval_s=0.01) as (view, asking):
-        await flow.ask(0)
-        with ExitStack() as stack:
-            for _ in range(12):
-                stack.enter_context(stuck(view))
-            counted, began = 0, time.monotonic()
+    flow = quick()
+    with ExitStack() as stack:
+        files = len(os.listdir("/proc/self/fd"))
+        async with viewed(flow, interval_s=0.01) as (view, asking):
+            readers = [stack.enter_context(stuck(view)) for _ in range(12)]
+            began = time.monotonic()
             tracemalloc.start()
             stack.callback(tracemalloc.stop)
             before = tracemalloc.get_traced_memory()[0]
-            feeding = asyncio.create_task(fed(flow, 150))
-            async for snapshot in snapshots(asking):
-                counted += 1
-                if snapshot["totals"]["completed"] >= 151:
-                    break
+            feeding = asyncio.create_task(fed(flow, 400))
+            counted = 0
+            async with aclosing(snapshots(asking)) as seen:
+                async for snapshot in seen:
+                    counted += 1
+                    if snapshot["totals"]["completed"] == 400:
+                        break
             await feeding
-            gc.collect()
-            grown = tracemalloc.get_traced_memory()[0] - before
             assert counted <= (time.monotonic() - began) / 0.01 + 2
-            assert grown < 12_000_000
-    assert flow.running is False
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] - before < 20_000_000
+        assert len(os.listdir("/proc/self/fd")) == files + len(readers)  # the server let all of them go
+
+
+async def test_as_long_as_nothing_changes_a_snapshot_is_the_same():
+    now = itertools.count()
+    async with quick(plugins=[recorder := Recorder()]) as flow:
+        snapshots = Snapshots(flow, recorder, 0.001, lambda: float(next(now)))
+        first = snapshots.current()
+        assert snapshots.current(fresh=True) is first
+        await flow.ask(1)
+        assert json.loads(snapshots.current(fresh=True))["totals"]["completed"] == 1
+
+
+async def test_a_snapshot_that_takes_long_is_made_rarely():
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1  # what making one takes, since the time is looked at before and after
+        return now[0]
+
+    async with quick(plugins=[recorder := Recorder()]) as flow:
+        snapshots = Snapshots(flow, recorder, 0.01, clock)
+        first = snapshots.current()
+        assert 2.0 < snapshots.wait_s < 2.5
+        await flow.ask(1)
+        while now[0] < 2.3:
+            assert snapshots.current() is first
+        now[0] = 3.0
+        assert snapshots.current() is not first
 
 
 async def fed(flow: PenguiFlow, count: int) -> None:
+    """Ask so often, in traces whose ids make snapshots larger than what a connection holds back."""
     for x in range(count):
-        assert await flow.ask(x) == x
+        answer = await flow.ask(Message(payload=x, trace_id=f"{'long ' * 800}{x}"))
+        assert answer.payload == x
+        await asyncio.sleep(0.005)
 
 
 async def test_no_more_readers_than_may_be():

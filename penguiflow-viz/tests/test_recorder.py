@@ -14,6 +14,7 @@ import pytest
 from penguiflow import (
     Context,
     FlowError,
+    FlowEvent,
     Message,
     Node,
     NodePolicy,
@@ -103,7 +104,8 @@ async def test_attempts_retries_and_pauses_are_told_apart():
     assert (run.outcome, run.retries, [attempt.timeout for attempt in run.attempts]) == ("success", 2, [False, True])
     first, second = run.attempts
     assert first.error == "ConnectionError: down"
-    assert run.began <= first.began <= first.ended < second.began < second.ended < run.resumed < run.ended
+    assert run.began == pytest.approx(first.began, abs=1e-5)
+    assert first.began <= first.ended < second.began < second.ended < run.resumed < run.ended
     assert [mishap.node for mishap in recorder.mishaps] == ["flaky", "flaky"]
 
 
@@ -199,6 +201,28 @@ async def test_an_id_that_comes_again_replaces_the_trace():
             await flow.ask(Message(payload=x, trace_id="t"))
     assert [trace.trace_id for trace in recorder.ended] == ["t"]
     assert len(recorder.trace("t").runs) == 1
+
+
+async def test_an_id_that_comes_again_takes_no_more_room():
+    recorder = Recorder(max_runs_in_all=10)
+    async with chain("a", plugins=[recorder]) as flow:
+        for trace_id in ["t"] * 30 + ["other"]:
+            await flow.ask(Message(payload=1, trace_id=trace_id))
+    assert [trace.trace_id for trace in recorder.ended] == ["other", "t"]
+
+
+async def test_what_never_ended_is_over_when_the_flow_runs_again():
+    events: list[FlowEvent] = []
+    async with chain("a", on_event=events.append) as flow:
+        await flow.ask(1)
+    recorder = Recorder()
+    begun = [event.event_type for event in events].index("node_start") + 1
+    for event in events[:begun]:
+        recorder.on_event(event)
+    assert (recorder.nodes["f/a"].running, len(recorder.live)) == (1, 1)
+    for event in events:
+        recorder.on_event(event)
+    assert (recorder.nodes["f/a"].running, recorder.live) == (0, ())
 
 
 async def test_a_long_loop_keeps_its_latest_runs_and_its_traffic():

@@ -107,13 +107,17 @@ async def _followed(flow: PenguiFlow, given: argparse.Namespace) -> None:
     fresh = token is None and not is_loopback(given.host)
     token = secrets.token_urlsafe() if fresh else token
     view = serve(flow, host=given.host, port=given.port, hosts=given.name, token=token)
-    async with flow, view:
-        print(f"{view.url}#token={token}" if fresh else view.url, flush=True)
-        feeding = asyncio.create_task(_fed(flow, messages, given.every))
-        try:
-            await view.closed()
-        finally:
-            feeding.cancel()
+    try:
+        async with flow:
+            await view.start()
+            print(f"{view.url}#token={token}" if fresh else view.url, flush=True)
+            feeding = asyncio.create_task(_fed(flow, messages, given.every))
+            try:
+                await view.closed()
+            finally:
+                feeding.cancel()
+    finally:
+        await view.stop()  # after the flow, so that the page shows how its traces ended
 
 
 async def _fed(flow: PenguiFlow, messages: Sequence[Any], every: float | None) -> None:

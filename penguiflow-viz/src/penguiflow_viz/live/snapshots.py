@@ -59,7 +59,6 @@ class Snapshots:
         self._told: dict[tuple[str, float], tuple[float, str]] = {}
         self._text = ""
         self._due = 0.0
-        self.made: int = 0
 
     async def drawing(self, direction: str) -> str:
         """The flow's drawing, as SVG and as data. It is made once, and in a thread: a large one takes a while."""
@@ -72,11 +71,14 @@ class Snapshots:
         return json.dumps({"svg": embedded(self._drawing, direction), "data": document(self._drawing)})
 
     def current(self, fresh: bool = False) -> str:
-        """What goes on: the last snapshot or, when its time has come or a `fresh` one is wanted, a new one."""
+        """What goes on: the last snapshot or, when its time has come or a `fresh` one is wanted, a new one.
+
+        As long as nothing changes, it is the very same text.
+        """
         now = self._clock()
         if fresh or now >= self._due or not self._text:
-            self._text = json.dumps(self._snapshot(), separators=(",", ":"))
-            self.made += 1
+            text = json.dumps(self._snapshot(), separators=(",", ":"))
+            self._text = self._text if text == self._text else text
             done = self._clock()
             self._due = done + max(self._interval_s, SHARE * (done - now))
         return self._text
@@ -94,7 +96,7 @@ class Snapshots:
             load = Load(0, 0, 0, {})
         live, ended = recorder.live, recorder.ended
         return {
-            "at": time.time(),
+            "at": time.time() if live else None,  # until when those in flight last
             "totals": {
                 "in flight": load.traces,
                 "entering": load.entering,

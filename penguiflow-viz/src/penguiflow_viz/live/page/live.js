@@ -91,6 +91,7 @@
     const data = event.split("\n").find((line) => line.startsWith("data: "));
     if (event.startsWith("event: over")) {
       over = true;
+      $("cancel").hidden = true;
       state("over", "the flow has stopped");
     } else if (data) {
       latest = JSON.parse(data.slice(6));
@@ -314,8 +315,16 @@
     look(true);
   }
 
+  let later = 0;
   async function look(now) {
-    if ($("panel-trace").hidden || fetched.done || (!now && performance.now() - fetched.at < 1000)) return;
+    if ($("panel-trace").hidden || fetched.done) return;
+    const rest = fetched.at + 1000 - performance.now();
+    if (!now && rest > 0) {
+      later ||= setTimeout(() => look(true), rest);
+      return;
+    }
+    clearTimeout(later);
+    later = 0;
     const mine = (fetched = { id: chosen, at: performance.now(), done: false });
     try {
       const answer = await ask(`/api/trace?id=${encodeURIComponent(mine.id)}&wide=${$("panel-trace").clientWidth}`);
@@ -403,6 +412,7 @@
       $(`tab-${each}`).setAttribute("aria-selected", each === name);
       $(`tab-${each}`).tabIndex = each === name ? 0 : -1;
     }
+    if (name === "trace" && chosen !== null) look(false);
   }
   TABS.forEach((name, place) => {
     $(`tab-${name}`).addEventListener("click", () => tab(name));
