@@ -230,6 +230,15 @@ async def test_this_machine_by_its_own_names_is_answered():
             assert (await asking.get("/api/drawing", headers={"Host": host})).status_code == 200, host
 
 
+async def test_it_may_be_bound_to_any_address_of_this_machine():
+    for host, shown in (("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")):
+        async with viewed(quick(), host=host) as (view, asking):
+            assert view.url.startswith(f"http://{shown}:")
+            assert (await asking.get("/api/drawing")).status_code == 200
+    async with viewed(quick(), host="", token=TOKEN) as (view, _):
+        assert view.url.startswith(f"http://{socket.gethostname()}:")
+
+
 async def test_a_name_that_was_allowed_is_answered():
     async with viewed(quick(), hosts=["flows.example"]) as (_, asking):
         assert (await asking.get("/api/drawing", headers={"Host": "flows.example"})).status_code == 200

@@ -102,7 +102,7 @@ class LiveView:
         """
         if self._task is None:
             raise RuntimeError("the live view has no address yet: `async with serve(flow) as view`")
-        host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(self._host, self._host)
+        host = socket.gethostname() if self._host in ("", "0.0.0.0", "::") else self._host
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}/"
 
     async def start(self) -> None:
