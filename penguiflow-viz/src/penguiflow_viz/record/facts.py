@@ -177,46 +177,26 @@ class TraceRecord:
         hops: How many node runs it has used up, once it has ended; `tokens` and `cost` likewise.
     """
 
-    __slots__ = (
-        "began",
-        "chunks",
-        "cost",
-        "ended",
-        "error",
-        "errors",
-        "failed_in",
-        "failed_with",
-        "flow",
-        "gone",
-        "hops",
-        "mode",
-        "outcome",
-        "retries",
-        "running",
-        "runs",
-        "tokens",
-        "trace_id",
-    )
+    mode: str = ""
+    ended: float | None = None
+    outcome: str = ""
+    error: str = ""
+    gone: int = 0
+    running: int = 0
+    errors: int = 0
+    failed_in: str = ""
+    failed_with: str = ""
+    retries: int = 0
+    chunks: int = 0
+    hops: int = 0
+    tokens: int = 0
+    cost: float = 0.0
 
     def __init__(self, trace_id: str, flow: str, began: float) -> None:
         self.trace_id: str = trace_id
         self.flow: str = flow
         self.began: float = began
-        self.mode: str = ""
-        self.ended: float | None = None
-        self.outcome: str = ""
-        self.error: str = ""
         self.runs: dict[str, RunRecord] = {}
-        self.gone: int = 0
-        self.running: int = 0
-        self.errors: int = 0
-        self.failed_in: str = ""
-        self.failed_with: str = ""
-        self.retries: int = 0
-        self.chunks: int = 0
-        self.hops: int = 0
-        self.tokens: int = 0
-        self.cost: float = 0.0
 
     def drop_oldest(self) -> bool:
         """Forget the run that ended first, or nearly so; `False` if the oldest ones all go on."""

@@ -219,7 +219,7 @@ class Recorder:
 
     def _trace_finish(self, event: FlowEvent) -> None:
         outcome = event.outcome or "completed"
-        self.finished[outcome] = self.finished.get(outcome, 0) + 1
+        self.finished[outcome] += 1
         trace = self._live.get(event.trace_id or "")
         if trace is None:
             return
@@ -229,7 +229,9 @@ class Recorder:
         if event.error is not None:
             trace.error = _told(event.error)
         extra = event.extra
-        trace.hops, trace.tokens, trace.cost = extra.get("hops", 0), extra.get("tokens", 0), extra.get("cost", 0.0)
+        trace.hops = extra.get("hops", 0)
+        if extra.get("tokens") or extra.get("cost"):
+            trace.tokens, trace.cost = extra.get("tokens", 0), extra.get("cost", 0.0)
         self._put_away(trace.trace_id)
 
     def _put_away(self, trace_id: str) -> None:
@@ -263,12 +265,13 @@ class Recorder:
         runs, inputs, parents = trace.runs, node.inputs, event.parent_invocation_ids
         for parent in parents or _OUTSIDE:
             came = runs.get(parent)
-            source = came.node.node_id if came is not None else parent and "?"
+            source = came.node.node_id if came is not None else "?" if parent else ""
             if source in inputs:
                 inputs[source] += 1
             elif len(inputs) < MOST_INPUTS:
                 inputs[source] = 1
-        if self._room(trace):
+        roomy = len(runs) < self._max_runs and self._kept < self._max_in_all  # nearly always: spare the call
+        if roomy or self._room(trace):
             invocation = event.invocation_id or ""
             runs[invocation] = RunRecord(invocation, node, parents, event.ts, waited)
             trace.running += 1
