@@ -186,6 +186,25 @@ async def test_a_message_that_waited_shows_for_how_long():
     assert wait[1] - wait[0] > 50
 
 
+async def test_an_attempt_that_waits_for_its_place_begins_when_it_has_it():
+    recorder = Recorder()
+
+    async def flaky(x: int, ctx: Context) -> int:
+        if x == 1 and ctx.attempt == 0:
+            raise ConnectionError("down")
+        await asyncio.sleep(0.05)
+        return x
+
+    policy = NodePolicy(max_concurrency=1, max_retries=1, backoff_base=0.001, jitter=0)
+    async with create(Node(flaky, "flaky", policy), name="f", plugins=["viz", recorder]) as flow:
+        handle = flow.start(1)
+        await asyncio.gather(handle.result(), flow.ask(2))
+    (run,) = runs(drawn(flow, recorder, trace_id=handle.trace_id))
+    (pause,), (work,) = bars(run, "pause"), bars(run, "works")
+    assert pause[1] == pytest.approx(work[0], abs=0.2)
+    assert pause[1] - pause[0] > 0.3 * (work[1] - work[0])
+
+
 async def test_more_runs_than_fit_are_counted():
     recorder = Recorder(max_runs=450)
 

@@ -85,6 +85,7 @@ class Recorder:
         "node_error",
         "node_timeout",
         "node_retry",
+        "node_attempt",
         "node_failed",
         "node_cancelled",
         "node_expired",
@@ -135,6 +136,7 @@ class Recorder:
             "node_error": self._attempt_failed,
             "node_timeout": self._attempt_failed,
             "node_retry": self._node_retry,
+            "node_attempt": self._node_attempt,
             "node_failed": self._node_failed,
             "node_cancelled": self._node_ended,
             "node_expired": self._node_ended,
@@ -375,6 +377,11 @@ class Recorder:
         if run is not None:
             run.retries += 1
             run.resumed = event.ts + event.extra.get("delay_s", 0.0)
+
+    def _node_attempt(self, event: FlowEvent) -> None:
+        _, run = self._run(event)
+        if run is not None:
+            run.resumed = event.ts  # later than its pause was meant to end, if it waited for a place
 
     def _route_dropped(self, event: FlowEvent) -> None:
         node = self._nodes.get(event.node_id or "")
