@@ -40,6 +40,7 @@ from penguiflow._hooks import (
     Targets,
     hookimpl,
 )
+from penguiflow._load import Load, NodeLoad
 from penguiflow._loading import PluginRecord
 from penguiflow._messages import Budget, Headers, Message, StreamChunk
 from penguiflow._models import WM, FinalAnswer, PlanStep, Thought
@@ -79,9 +80,11 @@ __all__ = [
     "GraphNode",
     "Headers",
     "HookSpecs",
+    "Load",
     "Message",
     "ModelRegistry",
     "Node",
+    "NodeLoad",
     "NodePolicy",
     "PenguiFlow",
     "PlanStep",

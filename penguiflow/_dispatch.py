@@ -81,6 +81,16 @@ class Dispatch:
         now = zip(HOOKS, (self._observers, self._routers, self._handlers, self._exporters), strict=True)
         self._begin({hook: tuple(impl for impl in impls if impl.owner is not plugin) for hook, impls in now})
 
+    def listen(self, observer: Impl) -> None:
+        """Show events to one more observer."""
+        self._observers = (*self._observers, observer)
+        self.listeners = self._by_type()
+
+    def unlisten(self, observer: Impl) -> None:
+        """Show events to an observer no more."""
+        self._observers = tuple(o for o in self._observers if o is not observer)
+        self.listeners = self._by_type()
+
     def _by_type(self) -> dict[str, tuple[Impl, ...]]:
         if all(observer.types is EVENT_TYPES for observer in self._observers):
             return dict.fromkeys(EVENT_TYPES, self._observers) if self._observers else {}

@@ -6,16 +6,21 @@ Rules: this is the surface. Each method says what its arguments mean, checks the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from penguiflow import _entry as entry
 from penguiflow._arrival import Arrival, admitted, admitted_now, waited
 from penguiflow._channel import Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
+from penguiflow._events import EVENT_TYPES, FlowEvent
 from penguiflow._explain import Explanation, explained
 from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
+from penguiflow._impls import watcher
 from penguiflow._lifecycle import cancel
+from penguiflow._load import Load, loaded
 from penguiflow._messages import Message, StreamChunk, check_text, new_chunk
 from penguiflow._results import end_of, taken
 from penguiflow._runnable import Runnable, To
@@ -182,6 +187,36 @@ class PenguiFlow(Runnable):
         if self._life is not None:
             extra = {"plugin": plugin, "hook": what, "failures": 1, "quarantined": False}
             self._life.run.dispatch.report(error, self.name, extra, None)
+
+    def load(self) -> Load:
+        """What runs and what waits now, node by node. It looks at each trace in flight.
+
+        Raises:
+            FlowStateError: the flow isn't running.
+        """
+        return loaded(self._require())
+
+    @contextmanager
+    def watch(
+        self, on_event: Callable[[FlowEvent], None], event_types: Collection[str] = EVENT_TYPES
+    ) -> Iterator[None]:
+        """Show a function the events of the running flow, while the block lasts: `with flow.watch(print):`.
+
+        Args:
+            on_event: What the hook `on_event` is for a plugin: synchronous and quick. Of what is under way already it
+                has missed the beginning.
+            event_types: The types that it wants.
+
+        Raises:
+            FlowStateError: the flow isn't running.
+            TypeError: `on_event` is async, or no function; or there is no such type of event.
+        """
+        dispatch, observer = self._require().dispatch, watcher(on_event, event_types)
+        dispatch.listen(observer)
+        try:
+            yield
+        finally:
+            dispatch.unlisten(observer)
 
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph as text, written by a plugin.

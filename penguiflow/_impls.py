@@ -70,6 +70,7 @@ class Callback:
         if not callable(callback):
             raise TypeError(f"on_event= takes a function of one event, not {callback!r:.80}")
         self.callback: Callable[[FlowEvent], None] = callback
+        self.event_types: Collection[str] = EVENT_TYPES
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
@@ -107,6 +108,17 @@ def frozen(plugins: Sequence[Plugin]) -> dict[str, tuple[Impl, ...]]:
             impl = Impl(plugin.name, plugin.instance, _function(plugin.instance, hook), types)
             ranked[hook].append((rank, impl))
     return {hook: tuple(impl for _, impl in sorted(impls, key=_rank)) for hook, impls in ranked.items()}
+
+
+def watcher(callback: Callable[[FlowEvent], None], event_types: Collection[str]) -> Impl:
+    """A function that watches events, as an implementation.
+
+    Raises:
+        TypeError: it is async, or no function; or there are no such types of events.
+    """
+    plugin = Callback(callback)
+    plugin.event_types = event_types
+    return Impl(named(plugin), plugin, callback, _wanted(Plugin(named(plugin), plugin)))
 
 
 def _rank(ranked: tuple[int, Impl]) -> int:

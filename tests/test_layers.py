@@ -29,6 +29,7 @@ LAYERS = {
         "_reports",
         "_results",
         "_explain",
+        "_load",
     ),
     "how traces end": ("_lifecycle", "_control", "_handle"),
     "context: where messages go": ("_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),

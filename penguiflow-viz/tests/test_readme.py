@@ -17,5 +17,5 @@ def test_the_blocks_run_and_print_what_they_promise(capsys: pytest.CaptureFixtur
     for code, promised in blocks:
         exec(compile(code, "README.md", "exec"), names)
         assert not promised or capsys.readouterr().out.rstrip("\n") == promised.rstrip("\n")
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     assert "120 runs · 2 errors" in names["svg"]

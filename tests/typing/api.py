@@ -35,9 +35,11 @@ from penguiflow import (
     GraphNode,
     Headers,
     HookSpecs,
+    Load,
     Message,
     ModelRegistry,
     Node,
+    NodeLoad,
     NodePolicy,
     PenguiFlow,
     PlanStep,
@@ -167,6 +169,10 @@ async def flows(flow: PenguiFlow) -> None:
     await flow.fetch(from_="bare")
     assert_type(await flow.cancel("t"), bool)
     assert_type(flow.explain("t"), Explanation)
+    assert_type(flow.load(), Load)
+    assert_type(flow.load().nodes["flow/bare"], NodeLoad)
+    with flow.watch(print, event_types=("node_start",)):
+        pass
     assert_type(flow.plugins, tuple[PluginRecord, ...])
     assert_type(flow.export("mermaid", direction="LR"), str | bytes)
     assert_type(await flow.stop(drain_s=0), None)

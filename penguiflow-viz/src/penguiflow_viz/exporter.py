@@ -15,12 +15,17 @@ from penguiflow_viz.formats.html import html
 from penguiflow_viz.formats.json import as_json
 from penguiflow_viz.formats.mermaid import mermaid
 from penguiflow_viz.formats.svg import svg
+from penguiflow_viz.formats.waterfall import waterfall
 from penguiflow_viz.layout import DIRECTIONS
 from penguiflow_viz.model import Drawing
 from penguiflow_viz.overlay import MakesOverlay, Overlay, laid_over
 from penguiflow_viz.reading import drawing_of
+from penguiflow_viz.record import Recorder
 
 FORMATS = ("mermaid", "dot", "svg", "html", "json")
+"""What a graph can be drawn as."""
+WATERFALL = "waterfall"
+"""What a trace can be drawn as."""
 
 _OPTIONS = {
     "mermaid": ("direction", "overlay", "trace_id"),
@@ -28,6 +33,7 @@ _OPTIONS = {
     "svg": ("direction", "theme", "overlay", "trace_id"),
     "html": ("direction", "theme", "overlay", "trace_id"),
     "json": ("overlay", "trace_id"),
+    WATERFALL: ("theme", "overlay", "trace_id"),
 }
 
 
@@ -40,7 +46,7 @@ class Viz:
     @hookimpl
     def export_graph(self, request: ExportRequest) -> str | None:
         """The graph as text; `None` to a format that isn't ours."""
-        if request.format not in FORMATS:
+        if request.format not in _OPTIONS:
             return None
         return exported(request.graph, request.format, request.options)
 
@@ -61,6 +67,8 @@ def exported(graph: Graph, format: str, options: Mapping[str, Any]) -> str:
             raise ValueError(f"{format} has no option {name!r}: it has {', '.join(_OPTIONS[format])}")
     direction = _chosen("direction", options.get("direction", "TB"), DIRECTIONS)
     theme = _chosen("theme", options.get("theme", "auto"), THEMES)
+    if format == WATERFALL:
+        return _waterfall(options, theme)
     drawing = _overlaid(drawing_of(graph), graph, options)
     if format == "json":
         return as_json(drawing)
@@ -74,6 +82,13 @@ def _chosen(name: str, value: Any, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r:.80}")
     return str(value)
+
+
+def _waterfall(options: Mapping[str, Any], theme: str) -> str:
+    recorder = options.get("overlay")
+    if not isinstance(recorder, Recorder):
+        raise ValueError(f"waterfall shows a trace that was recorded: give overlay=recorder, not {recorder!r:.80}")
+    return waterfall(recorder.trace(options.get("trace_id")), theme)
 
 
 def _overlaid(drawing: Drawing, graph: Graph, options: Mapping[str, Any]) -> Drawing:
