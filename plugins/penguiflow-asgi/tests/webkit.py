@@ -46,7 +46,7 @@ def speaking(watch: Watch | None = None, **options: Any):
     """A flow of one node that does what it is asked."""
     seen = watch or Watch()
 
-    @node(max_retries=1, backoff_base=0.001)
+    @node(max_retries=1, backoff_base=0.001, retry_on=(ConnectionError,))
     async def speak(message: Message[Ask], ctx: Context) -> Any:
         ask = message.payload
         seen.running += 1
@@ -96,7 +96,8 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
             if task.done():
                 await task
             await asyncio.sleep(0.005)
-        yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+        async with asyncio.timeout(60):  # a test that hangs says where
+            yield "http://127.0.0.1:%d" % listener.getsockname()[1]
     finally:
         server.should_exit = True
         await task
