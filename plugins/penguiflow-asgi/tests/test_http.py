@@ -7,11 +7,11 @@ import logging
 
 import pytest
 from fastapi import FastAPI
-from penguiflow_asgi import Denied, Limits, anybody, bearer, flow_app
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 
 import penguiflow
 from penguiflow import create, node
+from penguiflow_asgi import Denied, Limits, anybody, bearer, flow_app
 
 TOKENS = {"secret-a": "acme", "secret-b": "bolt"}
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -42,14 +42,18 @@ async def test_an_answer_is_json_and_names_its_trace():
     assert len(answer.headers["x-trace-id"]) == 32
 
 
-@pytest.mark.parametrize("parent", ["", "nonsense", PARENT.replace("4bf9", "XXXX"), PARENT + "-more", "ff" + PARENT[2:]])
+@pytest.mark.parametrize(
+    "parent", ["", "nonsense", PARENT.replace("4bf9", "XXXX"), PARENT + "-more", "ff" + PARENT[2:]]
+)
 async def test_what_is_no_trace_context_is_ignored(parent):
     async with serving(served()) as url, client(url, "secret-a") as web:
         answer = await web.post("/", json={}, headers={"traceparent": parent})
     assert answer.json()["traceparent"] is None
 
 
-@pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer wrong", "Basic secret-a", "secret-a", "Bearer sécret"])
+@pytest.mark.parametrize(
+    "authorization", [None, "Bearer", "Bearer wrong", "Basic secret-a", "secret-a", "Bearer sécret"]
+)
 async def test_who_brings_no_token_is_told_how_and_nothing_else(authorization):
     headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
     async with serving(served()) as url, client(url) as web:

@@ -4,10 +4,11 @@ import asyncio
 import json
 
 import pytest
-from penguiflow_asgi import Limits, anybody, bearer, flow_app
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from penguiflow_asgi import Limits, anybody, bearer, flow_app
 
 TOKEN = {"Authorization": "Bearer secret-a"}
 

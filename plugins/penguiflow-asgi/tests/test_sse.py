@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from httpx_sse import aconnect_sse
-from penguiflow_asgi import Limits, anybody, flow_app
 from test_http import is_problem
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 
 from penguiflow import Context, create, node
+from penguiflow_asgi import Limits, anybody, flow_app
 
 
 def served(watch=None, **limits):

@@ -105,7 +105,7 @@ class Events:
             self._end(unwritable(error, self._trace_id))
 
     def _tell_chunk(self, chunk: StreamChunk) -> None:
-        text = json_text(chunk)
+        text = json_text(dict(chunk))
         if chunk.meta.get("restart"):
             self._add("restart", json_text({"stream_id": chunk.stream_id, "seq": chunk.seq}))
         self._add("chunk", text)

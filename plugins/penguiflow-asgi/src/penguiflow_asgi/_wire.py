@@ -20,19 +20,23 @@ def json_text(value: Any) -> str:
     Raises:
         ValueError: it can't be written as JSON.
     """
-    plain = to_jsonable_python(value)
-    try:
-        return json.dumps(plain, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(plain), separators=(",", ":"), allow_nan=False)
+    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value in JSON's types. pydantic writes what isn't plain; in plain values it would lose lone surrogates."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+    if type(value) in _PLAIN:
+        return value
+    if type(value) is dict:
+        return {key if type(key) is str else to_jsonable_python(key): _plain(item) for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [_plain(item) for item in value]
+    return _plain(to_jsonable_python(value))
+
+
+_PLAIN = (str, int, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True)
