@@ -1,7 +1,7 @@
 """The documentation assistant as a web app: its page at `/`, its flow at `/flow`.
 
-Rules: the page is plain files. The flow is served as it is; only the pace is ours: quotations are there at once, and are
-handed out word by word, as a model would write them.
+Rules: the page is plain files. The flow is served as it is; only the pace is ours: quotations are there at once, and
+are handed out word by word, as a model would write them.
 """
 
 from __future__ import annotations

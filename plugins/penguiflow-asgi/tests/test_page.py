@@ -1,6 +1,7 @@
 """Browsers: the example's page, and `EventSource` by itself."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -70,10 +71,9 @@ async def test_the_example_s_page_shows_words_as_they_come_sources_stop_and_erro
         await expect(page.locator("#error")).to_have_text("")
         await expect(page.locator("#ask")).to_be_enabled()
 
-        await page.fill("#question", "x" * 30)
         await page.evaluate("document.querySelector('#question').value = 'y'.repeat(30000)")
         await page.click("#ask")
-        await expect(status).to_have_text("Not answered." if sink == "sse" else "Not answered.")
+        await expect(status).to_have_text("Not answered.")
         await expect(page.locator("#error")).not_to_have_text("")
 
 
@@ -126,7 +126,7 @@ class CutsOff:
 async def test_a_browser_s_eventsource_reconnects_by_itself_and_misses_nothing(page):
     words = [f"{number}\r\n\x00\u2028" for number in range(100)]
     app = flow_app(speaking(), input=Ask, output=Answer, authenticate=anybody, limits=Limits(linger_s=30, retry_ms=10))
-    html = READER.replace("ASK", __import__("json").dumps({"words": words}))
+    html = READER.replace("ASK", json.dumps({"words": words}))
     outer = Starlette(
         routes=[Route("/", lambda request: HTMLResponse(html)), Mount("/flow", CutsOff(app, times=3, parts=20))],
         lifespan=app.lifespan,

@@ -65,8 +65,8 @@ def speaking(watch: Watch | None = None, **options: Any):
             seen.chunks += 1
         if ask.restart and ctx.attempt == 0:
             raise ConnectionError("once more")
-        while ask.forever:
-            await asyncio.sleep(3600)
+        if ask.forever:
+            await asyncio.Event().wait()
         if ask.code is not None:
             raise FlowError(code=ask.code, message="not today")
         if ask.fail is not None:
@@ -97,7 +97,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
                 await task
             await asyncio.sleep(0.005)
         async with asyncio.timeout(60):  # a test that hangs says where
-            yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task
@@ -116,5 +116,5 @@ async def client(url: str, token: str | None = None) -> AsyncIterator[httpx.Asyn
 async def until(condition: Any, seconds: float = 5.0) -> None:
     """Wait for a state of the service that nothing announces."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)

@@ -42,7 +42,7 @@ async def body_of(request: Request, limits: Limits) -> bytes:
         async with asyncio.timeout(limits.idle_s):
             return await _read(request, limits)
     except TimeoutError:
-        raise Problem(408, f"the body took longer than {limits.idle_s:g} s to come", {"connection": "close"}) from None
+        raise Problem(408, f"the body took longer than {limits.idle_s:g} s to come") from None
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
@@ -60,7 +60,7 @@ async def _read(request: Request, limits: Limits) -> bytes:
 
 
 def _too_large(limits: Limits) -> Problem:
-    return Problem(413, f"a body has at most {limits.body_bytes} bytes here", {"connection": "close"})
+    return Problem(413, f"a body has at most {limits.body_bytes} bytes here")
 
 
 def payload_of(body: bytes | str, adapter: TypeAdapter[Any]) -> Any:

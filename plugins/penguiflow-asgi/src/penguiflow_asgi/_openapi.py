@@ -93,11 +93,23 @@ _EVENTS = (
     "void), `result` (an output), and as the last one `end` or `error` (ProblemDetails)."
 )
 
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["chunk", "restart", "result", "end", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+    "required": ["id", "event", "data"],
+}
+
 
 def _paths(schema: dict[str, Any], secured: bool) -> dict[str, Any]:
     problem = _content("application/problem+json", schema["ProblemDetails"])
     body = {"required": True, **_content("application/json", schema["input"])}
-    stream = _answer("The trace's events. " + _EVENTS, "text/event-stream", {"type": "string"})
+    stream = _answer("The trace's events. " + _EVENTS, "text/event-stream", _EVENT)
 
     def operation(
         summary: str, ok: dict[str, Any], refusals: tuple[int, ...], parameters: tuple[Any, ...] = (), **more: Any

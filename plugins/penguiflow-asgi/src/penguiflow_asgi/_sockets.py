@@ -146,6 +146,7 @@ class Conversation:
                 after = event.number
         except (WebSocketDisconnect, OSError) as error:
             log.info("trace %s: its client takes no more events (%s)", served.trace_id, type(error).__name__)
+            self._give_up()
             await self._close(GOING_AWAY)
         finally:
             self._free(name, served)
@@ -169,6 +170,12 @@ class Conversation:
                 await self._socket.close(code)
         except (RuntimeError, OSError, WebSocketDisconnect):
             pass  # it is closed already
+
+    def _give_up(self) -> None:
+        """The client takes nothing: no other trace needs to find that out for itself."""
+        for task in self._tasks.values():
+            if task is not asyncio.current_task():
+                task.cancel()
 
     async def _end(self) -> None:
         tasks = list(self._tasks.values())
