@@ -272,6 +272,32 @@ async def test_numbers_and_texts_that_json_can_not_have_arrive_as_they_can():
     assert json.loads(answer.content) == {"nan": [None], "half": "\ud800", "end": "\u2028"}
 
 
+async def test_keys_of_any_kind_are_written_and_what_holds_itself_is_a_problem():
+    @node
+    async def odd(ask: Ask) -> dict:
+        itself: dict = {}
+        itself["again"] = itself
+        return itself if ask.words else {(1, 2): 3, 4: [5], None: "none"}
+
+    async with serving(served(create(odd), output=None)) as url, client(url, "secret-a") as web:
+        assert (await web.post("/", json={})).json() == {"1,2": 3, "4": [5], "None": "none"}
+        assert is_problem(await web.post("/", json={"words": ["x"]}), 500)["code"] == "OUTPUT"
+
+
+async def test_a_trace_that_is_asked_for_its_result_has_no_events_to_read():
+    watch = Watch()
+    app = served(watch=watch)
+    async with serving(app) as url, client(url, "secret-a") as web:
+        events = []
+        asking = asyncio.create_task(web.post("/", json={"forever": True}))
+        await watch.started.wait()
+        events.append(await web.get(f"/traces/{watch.trace_ids[0]}/events"))
+        events.append(await web.get(f"/traces/{watch.trace_ids[0]}/events", headers={"last-event-id": "0"}))
+        assert [is_problem(one, 409)["status"] for one in events] == [409, 409]
+        await web.delete(f"/traces/{watch.trace_ids[0]}")
+        assert is_problem(await asking, 409)["code"] == "TRACE_CANCELLED"
+
+
 async def test_mounted_in_fastapi_it_runs_with_its_lifespan_and_says_what_is_missing_without():
     app = served()
     outer = FastAPI(lifespan=app.lifespan)

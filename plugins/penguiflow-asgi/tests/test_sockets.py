@@ -126,6 +126,16 @@ async def test_a_trace_that_fails_or_is_late_says_so_and_its_name_is_free_again(
             assert "hunter2" not in json.dumps(told)
 
 
+async def test_nobody_takes_a_trace_over_from_its_socket():
+    watch = Watch()
+    async with serving(served(watch)) as url, client(url) as web, talking(url) as socket:
+        await say(socket, type="start", id="a", input={"words": ["x"], "forever": True})
+        assert [(await hear(socket))[0] for _ in range(2)] == ["started", "chunk"]
+        answer = await web.get(f"/traces/{watch.trace_ids[0]}/events", headers={"last-event-id": "1"})
+        assert answer.status_code == 409
+        assert watch.running == 1
+
+
 async def test_so_many_traces_go_on_at_once():
     async with serving(served(traces_per_socket=2)) as url, talking(url) as socket:
         for name in ("a", "b", "c"):

@@ -39,6 +39,7 @@ class Watch:
         self.running: int = 0
         self.cancelled: int = 0
         self.chunks: int = 0
+        self.trace_ids: list[str] = []
         self.started = asyncio.Event()
 
 
@@ -50,6 +51,7 @@ def speaking(watch: Watch | None = None, **options: Any):
     async def speak(message: Message[Ask], ctx: Context) -> Any:
         ask = message.payload
         seen.running += 1
+        seen.trace_ids.append(ctx.trace_id)
         try:
             return await spoken(ask, message, ctx)
         except asyncio.CancelledError:

@@ -18,7 +18,7 @@ class Limits:
 
     Attributes:
         body_bytes: The largest request body, and the largest message of a WebSocket.
-        traces_per_tenant: How many traces a tenant may have at once, those included whose end nobody has read yet.
+        traces_per_tenant: How many traces a tenant may have at once, with those that linger or wait for their reader.
         traces_per_socket: How many traces may go on at once on one WebSocket.
         timeout_s: How long a trace may take. Clients may ask for less, and get no more; `None` for no limit.
         idle_s: How long a request's body may take to come, a client may take nothing of what is sent to it, and a

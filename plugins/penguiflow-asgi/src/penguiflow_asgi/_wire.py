@@ -20,7 +20,10 @@ def json_text(value: Any) -> str:
     Raises:
         ValueError: it can't be written as JSON.
     """
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise ValueError("it holds itself, or is nested too deeply") from None
 
 
 def _plain(value: Any) -> Any:
@@ -30,10 +33,15 @@ def _plain(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if type(value) is dict:
-        return {key if type(key) is str else to_jsonable_python(key): _plain(item) for key, item in value.items()}
+        return {key if type(key) is str else _key(key): _plain(item) for key, item in value.items()}
     if type(value) is list or type(value) is tuple:
         return [_plain(item) for item in value]
     return _plain(to_jsonable_python(value))
+
+
+def _key(key: Any) -> str:
+    (text,) = to_jsonable_python({key: None})
+    return str(text)
 
 
 _PLAIN = (str, int, bool, type(None))
