@@ -92,7 +92,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, **options)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    task = asyncio.create_task(server._serve([listener]))
+    task = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
             if task.done():
