@@ -15,7 +15,7 @@ WORKERS  ?= auto
 SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-kernel test-plugins system test-others test-all cov model soak bench demo dist clean
+.PHONY: help check format test test-kernel test-plugins system test-others test-all cov model soak bench demo web dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -100,6 +100,10 @@ soak: $(DEV) ## a million traces full of misfortune, and whether the sums come o
 
 demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
 	@$(RUN) -m examples.docs_assistant $(QUESTION)
+
+web: $(BASE) ## the documentation assistant as a web page
+	$(call install,--editable . --editable './plugins/penguiflow-asgi[serve]')
+	@$(RUN) -m examples.streaming_llm $(ARGS)
 
 dist: $(DEV) ## build the wheel and the sdist of each distribution into dist/
 	@rm -rf dist
