@@ -15,9 +15,14 @@ from penguiflow.testkit._asserting import (
     assert_retries,
     assert_settled,
 )
+from penguiflow.testkit._clock import Clock
 from penguiflow.testkit._conformance import PluginConformance
+from penguiflow.testkit._exploring import BrokenOrder, explore
 from penguiflow.testkit._fakes import Call, FakeNode
+from penguiflow.testkit._loops import VirtualLoop
 from penguiflow.testkit._recorder import Recorder
+from penguiflow.testkit._recording import Recording, arecord, record
+from penguiflow.testkit._replaying import replay
 from penguiflow.testkit._running import (
     Streamed,
     arun_many,
@@ -30,18 +35,33 @@ from penguiflow.testkit._running import (
     run_stream,
 )
 from penguiflow.testkit._sequence import any_times, parallel, times
+from penguiflow.testkit._shuffling import ShufflingLoop, is_step
 from penguiflow.testkit._simulating import SimulatedError, Simulation, simulate_error
+from penguiflow.testkit._taped import UNSET, Act, Attempt, Played, Run
+from penguiflow.testkit._virtual import quiet, virtual_time
 from penguiflow.testkit._watching import timeline, watch
+from penguiflow.testkit._writing import to_pytest
 
 __all__ = [
+    "UNSET",
+    "Act",
+    "Attempt",
+    "BrokenOrder",
     "Call",
+    "Clock",
     "FakeNode",
+    "Played",
     "PluginConformance",
     "Recorder",
+    "Recording",
+    "Run",
+    "ShufflingLoop",
     "SimulatedError",
     "Simulation",
     "Streamed",
+    "VirtualLoop",
     "any_times",
+    "arecord",
     "arun_many",
     "arun_one",
     "arun_outputs",
@@ -51,7 +71,12 @@ __all__ = [
     "assert_outcome",
     "assert_retries",
     "assert_settled",
+    "explore",
+    "is_step",
     "parallel",
+    "quiet",
+    "record",
+    "replay",
     "run_many",
     "run_one",
     "run_outputs",
@@ -59,5 +84,7 @@ __all__ = [
     "simulate_error",
     "timeline",
     "times",
+    "to_pytest",
+    "virtual_time",
     "watch",
 ]

@@ -46,8 +46,8 @@ class Clock:
         return self._let_go is None
 
     def time(self) -> float:
-        """The wall clock, in epoch seconds: what `time.time()` says meanwhile."""
-        return self._wall + self.now
+        """The wall clock, in epoch seconds: what `time.time()` says meanwhile, and the real one afterwards."""
+        return self._wall + self.now if self.virtual else real_time()
 
     def time_ns(self) -> int:
         """The same in nanoseconds."""

@@ -23,8 +23,12 @@ PATIENCE_S = 20.0  # real seconds that a silent socket may hold up the clock
 class Jumping(asyncio.SelectorEventLoop):
     """What makes a selector loop virtual; `adopt` mixes it into one that exists."""
 
-    virtual: bool = True
     jumps_over_sockets: bool = False
+
+    @property
+    def virtual(self) -> bool:
+        """Whether its clock still jumps."""
+        return self.clock.virtual
 
     def begin(self, clock: Clock, offset: float) -> None:
         """Go by this clock, `offset` seconds ahead of it."""
@@ -35,11 +39,11 @@ class Jumping(asyncio.SelectorEventLoop):
         self._silent: float = 0.0
         self._selector: selectors.BaseSelector
         self._poll: Callable[[float | None], Ready] = self._selector.select
-        self._selector.select = self._select  # type: ignore[method-assign]
+        self._selector.select = self._select
 
     def end(self) -> None:
         """Go in real time again."""
-        del self._selector.select  # type: ignore[method-assign]  # the class's own comes back in sight
+        del self._selector.select  # the class's own comes back in sight
 
     def time(self) -> float:
         """The virtual time, in seconds."""
