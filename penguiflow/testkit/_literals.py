@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from penguiflow import FlowError, Message
 
-_PLAIN = (bool, int, str, bytes, type(None))
+_PLAIN = (bool, int, bytes, type(None))
 _BY_REPR = {decimal.Decimal: "decimal", uuid.UUID: "uuid"}
 _DATES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 _OF_MESSAGE = ("payload", "headers", "meta", "budget")
@@ -48,6 +48,8 @@ class Writer:
             Unwritable: it has no such form.
         """
         kind = type(value)
+        if kind is str:
+            return quoted(value)
         if kind in _PLAIN:
             return repr(value)
         if kind is float:
@@ -93,7 +95,7 @@ class Writer:
                 raise
             return f"{self.name(kind)}.model_validate({self.write(dumped)})"
 
-    def _exception(self, value: BaseException, kind: type) -> str:
+    def _exception(self, value: BaseException, kind: type[Any]) -> str:
         if isinstance(value, FlowError):
             return self._call(FlowError, [], {"code": str(value.code), "message": value.message})
         made: Any = _attempted(kind, list(value.args), {})
@@ -140,6 +142,12 @@ class Writer:
     def module(self, name: str) -> None:
         """Note an import of a module."""
         self.imports.setdefault(name, {})
+
+
+def quoted(text: str) -> str:
+    """A string in double quotes, where it has none itself."""
+    plain = repr(text)
+    return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in plain else plain
 
 
 def _public_home(kind: type) -> str:

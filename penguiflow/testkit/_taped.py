@@ -5,14 +5,22 @@ Rules: plain data that a generated test can write down as Python. Times are seco
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-UNSET: Any = type(
-    "Unset", (), {"__repr__": lambda self: "UNSET", "__doc__": "No value: the node did not get so far."}
-)()
-"""No value: the attempt ended without one, or one that can't be written down."""
+
+class _Unset(enum.Enum):
+    """No value: the attempt ended without one, or with one that can't be written down."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Any = _Unset.UNSET  # an enum's member stays itself when it is copied
 
 Kind: TypeAlias = Literal["emit", "emit_nowait", "chunk", "spend", "meta", "yield"]
 

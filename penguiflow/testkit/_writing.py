@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penguiflow import PenguiFlow
-from penguiflow.testkit._literals import Unwritable, Writer
+from penguiflow.testkit._literals import Unwritable, Writer, quoted
 from penguiflow.testkit._recording import Recording
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Run
 
@@ -84,11 +84,13 @@ def _head(recording: Recording, writer: Writer, path: str | None) -> Iterator[st
     for one in names:
         writer.imported("penguiflow.testkit", one)
     plain = [module for module, found in sorted(writer.imports.items()) if not found]
-    yield from (f"import {module}" for module in sorted({*plain, *(("sys", "pathlib") if path is not None else ())}))
+    modules = sorted({*plain, *(("sys", "pathlib") if path is not None else ())})
+    yield from (f"import {module}" for module in modules)
     if path is not None:
         yield ""
-        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent / {path!r}))"
-    yield ""
+        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent / {quoted(path)}))"
+    if modules:
+        yield ""
     late = "  # noqa: E402" if path is not None else ""
     for module, found in sorted(writer.imports.items()):
         if found:
@@ -114,16 +116,16 @@ def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> 
         flow = "flow"
     limit = "" if recording.timeout_s is None else f", timeout_s={recording.timeout_s!r}"
     yield f"    played = replay({flow}, {message}, RUNS{limit})"
-    yield f"    assert played.outcome == {recording.played.outcome!r}"
+    yield f"    assert played.outcome == {quoted(recording.played.outcome)}"
     if recording.played.code is not None:
-        yield f"    assert played.code == {recording.played.code!r}"
+        yield f"    assert played.code == {quoted(recording.played.code)}"
     yield from _outputs(recording, writer)
     if recording.played.chunks:
-        yield f"    assert played.chunks == {recording.played.chunks!r}"
+        yield f"    assert played.chunks == {writer.write(recording.played.chunks)}"
     if recording.sequence is not None:
-        yield f"    assert_node_sequence({flow}, {list(recording.sequence)!r})"
+        yield f"    assert_node_sequence({flow}, {writer.write(list(recording.sequence))})"
     for node, count in recording.retries.items():
-        yield f"    assert_retries({flow}, {node!r}, {count})"
+        yield f"    assert_retries({flow}, {quoted(node)}, {count})"
 
 
 def _outputs(recording: Recording, writer: Writer) -> Iterator[str]:
@@ -140,14 +142,14 @@ def _run(run: Run, writer: Writer) -> Iterator[str]:
         attempts = [_attempt(attempt, writer) for attempt in run.attempts]
     except Unwritable as exc:
         yield f"    # {run.node} runs itself: what it gave has {_line(exc)}"
-        yield f"    Run({run.node!r}{given}),"
+        yield f"    Run({quoted(run.node)}{given}),"
         return
-    flat = f"    Run({run.node!r}{given}, attempts=[{', '.join(attempts)}]),"
+    flat = f"    Run({quoted(run.node)}{given}, attempts=[{', '.join(attempts)}]),"
     if len(flat) <= WIDTH:
         yield flat
         return
     yield "    Run("
-    yield f"        {run.node!r},"
+    yield f"        {quoted(run.node)},"
     if takes:
         yield f"        {takes},"
     yield "        attempts=["
@@ -176,7 +178,7 @@ def _attempt(attempt: Attempt, writer: Writer) -> str:
 
 
 def _act(act: Act, writer: Writer) -> str:
-    parts = [repr(act.at_s), repr(act.kind)]
+    parts = [repr(act.at_s), quoted(act.kind)]
     if act.value is not None or act.options:
         parts.append(writer.write(act.value))
     if act.options:
