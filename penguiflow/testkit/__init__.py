@@ -19,6 +19,7 @@ from penguiflow.testkit._clock import Clock
 from penguiflow.testkit._conformance import PluginConformance
 from penguiflow.testkit._exploring import BrokenOrder, explore
 from penguiflow.testkit._fakes import Call, FakeNode
+from penguiflow.testkit._flowkit import FlowKit
 from penguiflow.testkit._loops import VirtualLoop
 from penguiflow.testkit._recorder import Recorder
 from penguiflow.testkit._recording import Recording, arecord, record
@@ -50,6 +51,7 @@ __all__ = [
     "Call",
     "Clock",
     "FakeNode",
+    "FlowKit",
     "Played",
     "PluginConformance",
     "Recorder",

@@ -7,13 +7,16 @@ written down first, and only then is the test's task cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 from penguiflow import FlowStateError, PenguiFlow
 from penguiflow.testkit._recorder import Recorder
 from penguiflow.testkit._timeline import drawn
-from penguiflow.testkit._watching import recorder_of
+from penguiflow.testkit._watching import recorder_of, watching
 
 PATIENCE_S = 30.0
 VIRTUAL_PATIENCE_S = 1e9
@@ -21,14 +24,7 @@ VIRTUAL_PATIENCE_S = 1e9
 _JUST_BEFORE_S = 1e-4
 
 
-class Default:
-    """What holds where a test names no limit.
-
-    Attributes:
-        seconds: By the marker `flow_timeout`; `None` for the kit's own.
-    """
-
-    seconds: float | None = None
+_by_marker: list[float] = []  # the limit of the test under way, by its marker
 
 
 @asynccontextmanager
@@ -64,9 +60,43 @@ def _chosen(limit_s: float | None, loop: asyncio.AbstractEventLoop) -> float:
         if not limit_s > 0:
             raise ValueError(f"within_s is a positive number of seconds, not {limit_s!r}")
         return limit_s
-    if Default.seconds is not None:
-        return Default.seconds
+    if _by_marker:
+        return _by_marker[-1]
     return VIRTUAL_PATIENCE_S if getattr(loop, "virtual", False) else PATIENCE_S
+
+
+@contextmanager
+def marked(seconds: float) -> Iterator[None]:
+    """Let this be the limit where a test names none: what the marker `flow_timeout` does.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    if not (isinstance(seconds, int | float) and seconds > 0):
+        raise ValueError(f"flow_timeout takes a positive number of seconds, not {seconds!r}")
+    _by_marker.append(seconds)
+    try:
+        yield
+    finally:
+        _by_marker.pop()
+
+
+def limited(test: Callable[..., Any]) -> Callable[..., Any]:
+    """An async test, held to the limit; any other as it is."""
+    if not inspect.iscoroutinefunction(test):
+        return test
+
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return await test(*args, **kwargs)  # by trio, where no flow runs
+        async with within(None, lambda: list(watching.values())):
+            return await test(*args, **kwargs)
+
+    return run
 
 
 def stuck(flow: PenguiFlow) -> str:
