@@ -37,8 +37,8 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """How many virtual seconds have passed since the beginning."""
-        return self.now - START
+        """How many seconds have passed since the beginning, up to the end of `virtual_time`."""
+        return self._now - START
 
     @property
     def virtual(self) -> bool:

@@ -78,8 +78,9 @@ class Writer:
         if dataclasses.is_dataclass(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
             return self._checked(value, kind, [], fields)
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return self._checked(value, kind, [], dict(zip(value._fields, value, strict=True)))
+        names = getattr(kind, "_fields", None)
+        if isinstance(value, tuple) and names is not None:
+            return self._checked(value, kind, [], dict(zip(names, value, strict=True)))
         if isinstance(value, type):
             return self.name(value)
         raise Unwritable(f"a {kind.__module__}.{kind.__qualname__} ({value!r:.80})")

@@ -8,16 +8,26 @@ is under way, time goes as it really does. Where nothing at all can happen any m
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from penguiflow.testkit._clock import Clock, real_monotonic
 
 Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
 
+_FRAMES = ("cr_frame", "ag_frame", "gi_frame")
+_AWAITED = ("cr_await", "ag_await", "gi_yieldfrom")
+_ASYNCIO = str(Path(asyncio.__file__).parent)
+
 PATIENCE_S = 20.0  # real seconds that a silent socket may hold up the clock
+
+
+class Deadlock(RuntimeError):
+    """Every task of a virtual loop waits for what can't come."""
 
 
 class Jumping(asyncio.SelectorEventLoop):
@@ -59,10 +69,11 @@ class Jumping(asyncio.SelectorEventLoop):
         if not self.jumps_over_sockets and (keys := list(self._waited_for())):
             return self._listened(timeout, keys)
         if timeout is None:
-            raise RuntimeError(
-                f"every task is blocked, no timer is set and nothing is due from outside: a deadlock{blocked(self)}"
+            raise Deadlock(
+                "every task is blocked, no timer is set and nothing is due from outside: a deadlock" + blocked(self)
             )
         self.clock.advance(timeout)
+        self._clock_resolution = max(1e-9, 4 * math.ulp(self.time()))  # else timers far ahead would never be due
         return []
 
     def _waited(self, timeout: float | None) -> Ready:
@@ -189,18 +200,12 @@ def blocked(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def place(task: asyncio.Task[Any]) -> str:
-    """The line that a task is suspended in."""
+    """The line that a task is suspended in: the innermost that isn't asyncio's own."""
     inside: Any = task.get_coro()
-    frame = None
+    found = "somewhere"
     while inside is not None:
-        frame = (
-            getattr(inside, "cr_frame", None) or getattr(inside, "ag_frame", None) or getattr(inside, "gi_frame", frame)
-        )
-        inside = (
-            getattr(inside, "cr_await", None)
-            or getattr(inside, "ag_await", None)
-            or getattr(inside, "gi_yieldfrom", None)
-        )
-    return (
-        "somewhere" if frame is None else f"in {frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}"
-    )
+        frame = next((getattr(inside, name) for name in _FRAMES if getattr(inside, name, None) is not None), None)
+        if frame is not None and not frame.f_code.co_filename.startswith(_ASYNCIO):
+            found = f"in {frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}"
+        inside = next((getattr(inside, name) for name in _AWAITED if getattr(inside, name, None) is not None), None)
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from penguiflow.testkit._running import alone
 from penguiflow.testkit._swapping import AnyNode, Original, Swap, kind, paths
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Kind, Played, Run
 from penguiflow.testkit._watching import watch
+
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def record(
         flow: The flow.
         message: A payload, or a `Message`.
         timeout_s: Seconds until the trace expires.
-        within_s: Seconds after which it is given up; by default 300.
+        within_s: Seconds after which it is given up; by default 300, `math.inf` for never.
 
     Raises:
         RuntimeError: an event loop is running: await `arecord`; or the flow runs already.
@@ -70,7 +73,7 @@ async def arecord(
         raise RuntimeError(f"flow {flow.name!r} runs already: a recording begins before its flow starts")
     given, tape = copied(message), Tape()
     with watch(flow) as recorder, tape.listening(flow):
-        async with asyncio.timeout(within_s or 300.0), flow:
+        async with asyncio.timeout(_limit(within_s)), flow:
             played, trace_id = await followed(flow, message, timeout_s, tape)
         events = recorder.trace(trace_id)
     retries: dict[str, int] = {}
@@ -78,6 +81,10 @@ async def arecord(
         if event.event_type == "node_retry" and event.node_id == f"{flow.name}/{event.node_name}":
             retries[event.node_name or ""] = retries.get(event.node_name or "", 0) + 1
     return Recording(flow, given, timeout_s, tape.runs(trace_id), played, _sequence(flow, events), retries)
+
+
+def _limit(within_s: float | None) -> float | None:
+    return PATIENCE_S if within_s is None else None if math.isinf(within_s) else within_s
 
 
 async def followed(

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from penguiflow import FlowError, PenguiFlow, StreamChunk
 from penguiflow.testkit import _limits
+from penguiflow.testkit._loops import Deadlock
 from penguiflow.testkit._timeline import drawn
-from penguiflow.testkit._watching import recorder_of, watch
+from penguiflow.testkit._watching import recorder_of, watch, watching
 
 ResultT = TypeVar("ResultT")
 
@@ -45,7 +46,8 @@ def run_one(flow: PenguiFlow, message: Any, *, timeout_s: float | None = None, w
         flow: The flow.
         message: A payload, or a `Message` that brings its envelope.
         timeout_s: Seconds until the trace expires, as in `flow.ask`.
-        within_s: Seconds after which the test gives up; by default 30, or what the marker `flow_timeout` says.
+        within_s: Seconds after which the test gives up; by default what the marker `flow_timeout` says, else 30, and in
+            virtual time none.
 
     Returns:
         What `flow.ask` returns.
@@ -186,7 +188,12 @@ def alone(name: str, make: Callable[[], Coroutine[Any, Any, ResultT]]) -> Result
     """
     refuse_running_loop(name, f"await a{name}(...)")
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(make())
+        try:
+            return runner.run(make())
+        except Deadlock as exc:
+            for flow in watching.values():
+                exc.add_note(_limits.stuck(flow))
+            raise
 
 
 def refuse_running_loop(name: str, instead: str) -> None:

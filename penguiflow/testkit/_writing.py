@@ -20,7 +20,7 @@ WIDTH = 118
 
 
 def to_pytest(
-    recording: Recording, flow: str | None = None, *, name: str | None = None, path: str | None = None
+    recording: Recording, flow: str | None = None, *, name: str | None = None, folder: str | None = None
 ) -> str:
     """Write a recorded trace as a test file: `Path("test_shop.py").write_text(to_pytest(record(flow, "hi")))`.
 
@@ -31,7 +31,7 @@ def to_pytest(
         flow: Where the test finds the flow: `module:flow`, or `module:function` that makes one. By default it is looked
             for among the modules that are loaded.
         name: The test's name; by default after the flow and its outcome.
-        path: A folder that the flow's module is imported from, relative to the test file.
+        folder: A folder that the flow's module is imported from, relative to the test file.
 
     Raises:
         ValueError: nothing says where the flow is, or the message can't be written as Python.
@@ -45,7 +45,7 @@ def to_pytest(
     writer.imported(module, first)
     maker = "()" if not isinstance(_found(module, attribute), PenguiFlow | None) else ""
     body = list(_body(recording, writer, f"{attribute}{maker}", name))
-    return "\n".join([*_head(recording, writer, path), *body, ""])
+    return "\n".join([*_head(recording, writer, folder), *body, ""])
 
 
 def _whereabouts(flow: PenguiFlow) -> str:
@@ -68,7 +68,7 @@ def _found(module: str, attribute: str) -> Any:
     return found
 
 
-def _head(recording: Recording, writer: Writer, path: str | None) -> Iterator[str]:
+def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[str]:
     played = recording.played
     why = f", with {played.code}" if played.code else ""
     yield f'"""A recorded trace of flow {recording.flow.name!r}: {played.outcome} after {played.took_s:.3g} s{why}.'
@@ -84,14 +84,14 @@ def _head(recording: Recording, writer: Writer, path: str | None) -> Iterator[st
     for one in names:
         writer.imported("penguiflow.testkit", one)
     plain = [module for module, found in sorted(writer.imports.items()) if not found]
-    modules = sorted({*plain, *(("sys", "pathlib") if path is not None else ())})
+    modules = sorted({*plain, *(("sys", "pathlib") if folder is not None else ())})
     yield from (f"import {module}" for module in modules)
-    if path is not None:
+    if folder is not None:
         yield ""
-        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent / {quoted(path)}))"
+        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent / {quoted(folder)}))"
     if modules:
         yield ""
-    late = "  # noqa: E402" if path is not None else ""
+    late = "  # noqa: E402" if folder is not None else ""
     for module, found in sorted(writer.imports.items()):
         if found:
             yield f"from {module} import {', '.join(sorted(found))}{late}"
