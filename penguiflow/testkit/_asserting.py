@@ -144,7 +144,8 @@ def assert_no_pending(where: Where) -> None:
     if pending:
         said = "" if isinstance(where, Recorder) else stuck(where)
         shown = said or "\n".join(drawn(recorder.trace(one), recorder.dropped) for one in pending)
-        raise AssertionError(f"{len(pending)} traces are under way\n{shown}")
+        count = "1 trace is" if len(pending) == 1 else f"{len(pending)} traces are"
+        raise AssertionError(f"{count} under way\n{shown}")
 
 
 def _runs(events: Sequence[FlowEvent], nested: bool) -> list[str]:

@@ -11,7 +11,9 @@ import asyncio
 import math
 import selectors
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,6 +47,7 @@ class Jumping(asyncio.SelectorEventLoop):
         self.clock: Clock = clock
         self._offset: float = offset
         self._jobs: int = 0
+        self._counting: threading.Lock = threading.Lock()
         self._children: list[asyncio.SubprocessTransport] = []
         self._silent: float = 0.0
         self._selector: selectors.BaseSelector
@@ -108,14 +111,29 @@ class Jumping(asyncio.SelectorEventLoop):
         return bool(self._children)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
-        """As ever; time goes as it really does until it is done."""
-        future = super().run_in_executor(executor, func, *args)
-        self._jobs += 1
-        future.add_done_callback(self._came_back)
-        return future
+        """As ever; time goes as it really does until the job is done, even if nobody waits for it any more."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        job = (self._pool() if executor is None else executor).submit(func, *args)
+        with self._counting:
+            self._jobs += 1
+        job.add_done_callback(self._came_back)
+        return asyncio.wrap_future(job, loop=self)
+
+    def _pool(self) -> Any:
+        """The default executor, which has to be known here: its jobs are counted."""
+        if getattr(self, "_default_executor", None) is None:
+            self.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+        return self._default_executor  # type: ignore[attr-defined]  # every loop of asyncio has it
 
     def _came_back(self, _: object) -> None:
-        self._jobs -= 1
+        with self._counting:  # by any thread
+            self._jobs -= 1
+
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        """As ever; it waits for threads."""
+        with self.clock.hold():
+            await super().shutdown_default_executor(*args, **kwargs)
 
     async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
         """As ever; time goes as it really does while the process lives."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from penguiflow import Context, FlowError, Message, PenguiFlow, StreamChunk
+from penguiflow import Context, FlowError, FlowEvent, Message, PenguiFlow, StreamChunk
 from penguiflow.testkit._running import alone
 from penguiflow.testkit._swapping import AnyNode, Original, Swap, kind, paths
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Kind, Played, Run
@@ -32,16 +33,17 @@ class Recording:
         flow: The flow.
         message: What was sent into it.
         timeout_s: Seconds that it had.
+        trace_id: The trace's id.
         runs: The runs of its nodes, in the order in which they started.
         played: What came of it.
-        sequence: The nodes of the flow itself, in the order in which they started, if each started after the one before
-            had ended.
+        sequence: The nodes of the flow itself, if they ran as a chain: each on what the one before gave.
         retries: How often each node was retried, of those that were.
     """
 
     flow: PenguiFlow
     message: Any
     timeout_s: float | None
+    trace_id: str
     runs: tuple[Run, ...]
     played: Played
     sequence: tuple[str, ...] | None
@@ -74,13 +76,13 @@ async def arecord(
     given, tape = copied(message), Tape()
     with watch(flow) as recorder, tape.listening(flow):
         async with asyncio.timeout(_limit(within_s)), flow:
-            played, trace_id = await followed(flow, message, timeout_s, tape)
+            played, trace_id = await followed(flow, message, timeout_s)
         events = recorder.trace(trace_id)
     retries: dict[str, int] = {}
     for event in events:
         if event.event_type == "node_retry" and event.node_id == f"{flow.name}/{event.node_name}":
             retries[event.node_name or ""] = retries.get(event.node_name or "", 0) + 1
-    return Recording(flow, given, timeout_s, tape.runs(trace_id), played, _sequence(flow, events), retries)
+    return Recording(flow, given, timeout_s, trace_id, tape.runs(trace_id), played, _sequence(flow, events), retries)
 
 
 def _limit(within_s: float | None) -> float | None:
@@ -88,39 +90,43 @@ def _limit(within_s: float | None) -> float | None:
 
 
 async def followed(
-    flow: PenguiFlow, message: Any, timeout_s: float | None, tape: Tape | None = None
+    flow: PenguiFlow, message: Any, timeout_s: float | None, trace_id: str | None = None
 ) -> tuple[Played, str]:
-    """Send one message into a running flow, and read all that comes of it."""
+    """Send one message into a running flow, under a trace's id if need be, and read all that comes of it."""
     outputs: list[Any] = []
+    metas: list[dict[str, Any]] = []
     chunks: list[str] = []
     code: str | None = None
     began = asyncio.get_running_loop().time()
-    handle = flow.start(message, timeout_s)
+    handle = flow.start(_named(message, trace_id), timeout_s)
     try:
         async for item in handle:
             if isinstance(item, StreamChunk):
                 chunks.append(item.text)
             else:
-                outputs.append(copied(item))
+                outputs.append(copied(item.payload if isinstance(item, Message) else item))
+                metas += [copied(item.meta)] if isinstance(item, Message) and isinstance(message, Message) else []
     except FlowError as error:
         code = str(error.code)
     took = asyncio.get_running_loop().time() - began
-    return Played(handle.outcome or "", outputs, chunks, code, round(took, 6)), handle.trace_id
+    return Played(handle.outcome or "", outputs, metas, chunks, code, round(took, 6)), handle.trace_id
 
 
-def _sequence(flow: PenguiFlow, events: Any) -> tuple[str, ...] | None:
+def _named(message: Any, trace_id: str | None) -> Any:
+    if trace_id is None:
+        return message
+    if isinstance(message, Message):
+        return message.model_copy(update={"trace_id": trace_id})
+    return Message(payload=message, trace_id=trace_id)
+
+
+def _sequence(flow: PenguiFlow, events: Sequence[FlowEvent]) -> tuple[str, ...] | None:
     """The flow's own nodes in order, if they make a chain."""
-    running, names = 0, []
-    for event in events:
-        if event.node_id != f"{flow.name}/{event.node_name}":
-            continue
-        if event.event_type == "node_start":
-            if running:
-                return None
-            names.append(event.node_name)
-        running += {"node_start": 1}.get(event.event_type, 0)
-        running -= event.event_type in ("node_success", "node_failed", "node_cancelled", "node_expired")
-    return tuple(names)
+    starts = [e for e in events if e.event_type == "node_start" and e.node_id == f"{flow.name}/{e.node_name}"]
+    for one, other in itertools.pairwise(starts):
+        if other.parent_invocation_ids != (one.invocation_id,):
+            return None
+    return tuple(event.node_name or "" for event in starts)
 
 
 def copied(value: Any) -> Any:
@@ -132,15 +138,29 @@ def copied(value: Any) -> Any:
 
 
 class _Taping:
-    """One attempt under way."""
+    """One attempt under way.
+
+    What follows without the loop having had its turn happened at the same time: a replay must not wait there either.
+    """
 
     def __init__(self) -> None:
         self.acts: list[Act] = []
-        self._began: float = asyncio.get_running_loop().time()
         self.done: Attempt | None = None
+        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._began: float = self._loop.time()
+        self._last: float = 0.0
+        self._turned: list[bool] = []
+        self._mark()
+
+    def _mark(self) -> None:
+        self._turned = []
+        self._loop.call_soon(self._turned.append, True)
 
     def now(self) -> float:
-        return round(asyncio.get_running_loop().time() - self._began, 6)
+        if self._turned:
+            self._last = round(self._loop.time() - self._began, 6)
+            self._mark()
+        return self._last
 
     def act(self, kind: Kind, value: Any = None, **options: Any) -> None:
         self.acts.append(Act(self.now(), kind, copied(value), {k: v for k, v in options.items() if v is not None}))

@@ -24,7 +24,14 @@ from penguiflow.testkit._virtual import VirtualTime
 from penguiflow.testkit._watching import watch
 
 
-def replay(flow: PenguiFlow, message: Any, runs: Sequence[Run], *, timeout_s: float | None = None) -> Played:
+def replay(
+    flow: PenguiFlow,
+    message: Any,
+    runs: Sequence[Run],
+    *,
+    timeout_s: float | None = None,
+    trace_id: str | None = None,
+) -> Played:
     """Send a message through a flow whose nodes give what they gave when `runs` was recorded.
 
     Args:
@@ -32,6 +39,7 @@ def replay(flow: PenguiFlow, message: Any, runs: Sequence[Run], *, timeout_s: fl
         message: What was sent then.
         runs: What the nodes gave, in the order in which they started.
         timeout_s: Seconds until the trace expires.
+        trace_id: The trace's id, where what nodes gave has it in it.
 
     Returns:
         What came of it.
@@ -43,17 +51,17 @@ def replay(flow: PenguiFlow, message: Any, runs: Sequence[Run], *, timeout_s: fl
     __tracebackhide__ = True
     player = _Player(runs)
     with VirtualTime(), watch(flow) as recorder, player.playing(flow):
-        played, trace_id = alone("replay", lambda: _played(flow, message, timeout_s))
+        played, found = alone("replay", lambda: _played(flow, message, timeout_s, trace_id))
     wrong = player.wrong()
     if wrong:
         text = "\n  - ".join([f"the flow doesn't run as it did then ({len(wrong)}):", *wrong])
-        raise AssertionError(f"{text}\n{drawn(recorder.trace(trace_id), recorder.dropped)}")
+        raise AssertionError(f"{text}\n{drawn(recorder.trace(found), recorder.dropped)}")
     return played
 
 
-async def _played(flow: PenguiFlow, message: Any, timeout_s: float | None) -> tuple[Played, str]:
+async def _played(flow: PenguiFlow, message: Any, timeout_s: float | None, trace_id: str | None) -> tuple[Played, str]:
     async with flow:
-        return await followed(flow, message, timeout_s)
+        return await followed(flow, message, timeout_s, trace_id)
 
 
 class _Player:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from penguiflow import Context, PenguiFlow, RoutingRequest
-from penguiflow.testkit._swapping import AnyNode, Original, Swap, copied, found, kind
+from penguiflow import Context, Node, PenguiFlow, RoutingRequest
+from penguiflow.testkit._swapping import AnyNode, Original, Swap, copied, found
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
 
@@ -162,7 +162,7 @@ def simulate_error(
         if flow is None:
             raise TypeError(f"say which flow the node is in: simulate_error({node!r}, flow=...)")
         node = found(flow, node)
-    if kind(node) not in ("node", "join", "router", "subflow"):
+    if not isinstance(node, Node):
         raise TypeError(f"give a node, not {node!r:.80}")
     attempts = frozenset([on_attempt]) if isinstance(on_attempt, int) else on_attempt
     count = (1 if attempts is None else math.inf) if fail_times is None else fail_times

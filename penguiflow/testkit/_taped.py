@@ -80,7 +80,8 @@ class Played:
 
     Attributes:
         outcome: `completed`, `failed`, `cancelled` or `expired`.
-        outputs: What came out, in order.
+        outputs: The payloads that came out, in order.
+        metas: The annotations of each, if a `Message` was sent.
         chunks: The texts of its stream chunks.
         code: The code of the error that it ended with.
         took_s: How long it took.
@@ -88,6 +89,7 @@ class Played:
 
     outcome: str
     outputs: list[Any]
+    metas: list[dict[str, Any]]
     chunks: list[str]
     code: str | None
     took_s: float

@@ -102,10 +102,10 @@ def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> 
         message = writer.write(recording.message)
     except Unwritable as exc:
         raise ValueError(f"the message can't be written as Python: it has {exc}") from None
+    runs = [line for run in recording.runs for line in _run(run, writer)]
     yield ""
     yield "RUNS = ["
-    for run in recording.runs:
-        yield from _run(run, writer)
+    yield from runs
     yield "]"
     yield ""
     yield ""
@@ -115,7 +115,8 @@ def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> 
         yield f"    flow = {flow}"
         flow = "flow"
     limit = "" if recording.timeout_s is None else f", timeout_s={recording.timeout_s!r}"
-    yield f"    played = replay({flow}, {message}, RUNS{limit})"
+    named = f', trace_id="{recording.trace_id}"' if recording.trace_id in "".join(runs) else ""
+    yield f"    played = replay({flow}, {message}, RUNS{limit}{named})"
     yield f"    assert played.outcome == {quoted(recording.played.outcome)}"
     if recording.played.code is not None:
         yield f"    assert played.code == {quoted(recording.played.code)}"
@@ -133,6 +134,8 @@ def _outputs(recording: Recording, writer: Writer) -> Iterator[str]:
         yield f"    assert played.outputs == {writer.write(recording.played.outputs)}"
     except Unwritable as exc:
         yield f"    assert len(played.outputs) == {len(recording.played.outputs)}  # what came out has {_line(exc)}"
+    if any(recording.played.metas) and (metas := _tried(recording.played.metas, writer)):
+        yield f"    assert played.metas == {metas}"
 
 
 def _run(run: Run, writer: Writer) -> Iterator[str]:
