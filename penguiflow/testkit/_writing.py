@@ -88,13 +88,13 @@ def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[
     yield from (f"import {module}" for module in modules)
     if folder is not None:
         yield ""
-        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent / {quoted(folder)}))"
+        below = "" if folder == "." else f" / {quoted(folder)}"
+        yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent{below}))"
     if modules:
         yield ""
-    late = "  # noqa: E402" if folder is not None else ""
     for module, found in sorted(writer.imports.items()):
         if found:
-            yield f"from {module} import {', '.join(sorted(found))}{late}"
+            yield f"from {module} import {', '.join(sorted(found))}"
 
 
 def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> Iterator[str]:
