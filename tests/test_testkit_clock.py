@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import selectors
 import socket
 import sys
 import threading
@@ -141,6 +142,16 @@ def test_one_that_is_entered_twice_is_one():
         run_one(create(nap), 1.0)
         assert inner is outer
     assert outer.elapsed == 1
+
+
+def test_whoever_leaves_last_makes_time_real_again():
+    one, other = virtual_time(), virtual_time()
+    clock = one.__enter__()
+    assert other.__enter__() is clock
+    one.__exit__(None, None, None)
+    run_one(create(nap), HOUR)
+    other.__exit__(None, None, None)
+    assert clock.elapsed == HOUR
 
 
 def test_a_test_may_move_the_clock():
@@ -389,17 +400,22 @@ def test_a_loop_that_is_not_asyncios_own_is_refused():
     class Foreign(asyncio.BaseEventLoop):
         """As uvloop's: no selector loop."""
 
+        def __init__(self) -> None:
+            super().__init__()
+            self._selector = selectors.DefaultSelector()
+
+        def _process_events(self, events: Any) -> None:
+            pass
+
     async def main() -> None:
         with virtual_time():
             pass
 
-    loop, entering = Foreign(), main()
-    asyncio.events._set_running_loop(loop)
+    loop = Foreign()
     try:
         with pytest.raises(RuntimeError, match="Foreign can't go by a virtual clock"):
-            entering.send(None)
+            loop.run_until_complete(main())
     finally:
-        asyncio.events._set_running_loop(None)
         loop.close()
 
 

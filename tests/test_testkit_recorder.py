@@ -126,6 +126,16 @@ async def test_watchers_share_what_they_see_and_leave_the_flow_as_it_was():
     await arun_one(flow, 4)
 
 
+async def test_somebody_elses_way_to_run_a_flow_stays():
+    flow, called = create(same), []
+    own = flow.run
+    flow.run = lambda registry=None: called.append("mine") or own(registry)  # type: ignore[method-assign, func-returns-value]
+    mine = flow.run
+    with watch(flow) as seen:
+        await arun_one(flow, 1)
+    assert (flow.run, called, len(seen.trace_ids)) == (mine, ["mine"], 1)
+
+
 def test_what_was_recorded_keeps_no_flow_alive():
     flow = create(same)
     run_one(flow, 1)

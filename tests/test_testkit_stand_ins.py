@@ -29,6 +29,8 @@ from penguiflow.testkit import (
     assert_node_sequence,
     assert_outcome,
     assert_retries,
+    record,
+    replay,
     run_many,
     run_one,
     run_outputs,
@@ -162,6 +164,29 @@ def test_generators_joins_routers_and_subflows_fail_too():
         assert run_one(outer, 1) == 2
     with simulate_error("sub/inner/tries", flow=outer):
         assert run_one(outer, 1) == 2
+
+
+def test_a_generator_behind_a_stand_in_is_closed_with_its_run():
+    closed: list[str] = []
+
+    async def endless(x: int) -> AsyncIterator[int]:
+        try:
+            while True:
+                yield x
+        finally:
+            closed.append("closed")
+
+    async def fails(x: int) -> None:
+        raise ValueError(x)
+
+    source = Node(endless)
+    flow = create(source.to(Node(fails)))
+    with simulate_error(source, 0), pytest.raises(FlowError, match="ValueError"):
+        run_one(flow, 1)
+    assert closed == ["closed"]
+    with pytest.raises(AssertionError):
+        replay(flow, 1, record(flow, 1).runs[:1])
+    assert closed == ["closed"] * 2
 
 
 def test_a_simulation_that_reaches_no_node_fails_the_test():

@@ -11,8 +11,8 @@ import asyncio
 import copy
 import itertools
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -280,11 +280,12 @@ class Tape:
         return taping
 
 
-async def _yielding(items: AsyncIterator[Any], taping: _Taping) -> AsyncIterator[Any]:
+async def _yielding(items: AsyncGenerator[Any, None], taping: _Taping) -> AsyncIterator[Any]:
     try:
-        async for item in items:
-            taping.act("yield", item)
-            yield item
+        async with aclosing(items):
+            async for item in items:
+                taping.act("yield", item)
+                yield item
     except BaseException as exc:
         taping.end(raises=exc if isinstance(exc, Exception) else None)
         raise

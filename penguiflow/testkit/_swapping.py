@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from penguiflow import Context, Node, PenguiFlow
@@ -118,8 +119,9 @@ def _generating(body: Body) -> Any:
     async def stand_in(message: Any, ctx: Context | None = None) -> AsyncIterator[Any]:
         answer = await body(message, ctx)
         if hasattr(answer, "__aiter__"):
-            async for item in answer:
-                yield item
+            async with aclosing(answer):
+                async for item in answer:
+                    yield item
             return
         for item in answer if isinstance(answer, list | tuple) else [answer]:
             yield item

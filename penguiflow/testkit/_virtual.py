@@ -13,7 +13,7 @@ import inspect
 import time
 from collections.abc import Callable
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from penguiflow import FlowStateError, PenguiFlow
 from penguiflow.testkit._clock import Clock
@@ -23,10 +23,11 @@ FuncT = TypeVar("FuncT", bound=Callable[..., Any])
 
 
 class _Now:
-    """The clock that holds, and how often it was entered."""
+    """The clock that holds, how often it was entered, and what was replaced for it: module, name, before, now."""
 
     clock: Clock | None = None
     depth: int = 0
+    replaced: ClassVar[list[tuple[ModuleType, str, Any, Any]]] = []
 
 
 class VirtualTime:
@@ -35,7 +36,6 @@ class VirtualTime:
     def __init__(self, starts_at: float | None = None, jump_over_sockets: bool = False) -> None:
         self._starts_at: float | None = starts_at
         self._jump_over_sockets: bool = jump_over_sockets
-        self._replaced: list[tuple[ModuleType, str, Any, Any]] = []
 
     def __enter__(self) -> Clock:
         clock = _Now.clock or Clock(self._starts_at)
@@ -56,10 +56,10 @@ class VirtualTime:
         if _Now.depth:
             return
         assert _Now.clock is not None
-        for module, name, before, mine in reversed(self._replaced):
+        for module, name, before, mine in reversed(_Now.replaced):
             if getattr(module, name) == mine:  # else somebody has put his own there, and will take it away
                 setattr(module, name, before)
-        self._replaced.clear()
+        _Now.replaced.clear()
         _Now.clock.let_go()
         _Now.clock = None
 
@@ -86,7 +86,7 @@ class VirtualTime:
         self._exchange(asyncio.events, "new_event_loop", new_event_loop)
 
     def _exchange(self, module: ModuleType, name: str, thing: Any) -> None:
-        self._replaced.append((module, name, getattr(module, name), thing))
+        _Now.replaced.append((module, name, getattr(module, name), thing))
         setattr(module, name, thing)
 
     def _set(self, loop: Jumping) -> Jumping:

@@ -26,6 +26,7 @@ class _Watch:
     def __init__(self) -> None:
         self.recorder: Recorder = Recorder()
         self._depth: int = 0
+        self._before: dict[str, Any] = {}
         self._looking: ExitStack = ExitStack()
 
     def begin(self, flow: PenguiFlow) -> None:
@@ -33,6 +34,7 @@ class _Watch:
         if self._depth > 1:
             return
         started = flow.run
+        self._before = {name: thing for name, thing in vars(flow).items() if name == "run"}
 
         def run(*args: Any, **kwargs: Any) -> None:
             started(*args, **kwargs)
@@ -42,11 +44,14 @@ class _Watch:
         if flow.running:
             self._look(flow)
 
-    def end(self, flow: PenguiFlow) -> None:
+    def end(self, flow: PenguiFlow) -> bool:
+        """Whether nobody watches any more."""
         self._depth -= 1
         if not self._depth:
             del vars(flow)["run"]
+            vars(flow).update(self._before)
             self._looking.close()
+        return not self._depth
 
     def _look(self, flow: PenguiFlow) -> None:
         self._looking.close()
@@ -84,9 +89,8 @@ def watch(flow: PenguiFlow) -> Iterator[Recorder]:
     try:
         yield kept.recorder
     finally:
-        kept.end(flow)
-        if not vars(flow).get("run"):
-            watching.pop(id(flow), None)
+        if kept.end(flow):
+            del watching[id(flow)]
 
 
 def recorder_of(where: Where) -> Recorder:
