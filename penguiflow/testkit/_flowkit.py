@@ -6,6 +6,7 @@ Rules: it adds nothing to the functions of the same names but the end.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -15,35 +16,39 @@ from penguiflow.testkit import _asserting, _exploring, _recording, _replaying, _
 from penguiflow.testkit._clock import Clock
 from penguiflow.testkit._fakes import FakeNode
 from penguiflow.testkit._recorder import Recorder
+from penguiflow.testkit._recording import Recording
+from penguiflow.testkit._running import Streamed
+from penguiflow.testkit._sequence import Steps
 from penguiflow.testkit._simulating import Simulation, simulate_error
+from penguiflow.testkit._taped import Played
 from penguiflow.testkit._virtual import VirtualTime, quiet
 
 
 class FlowKit:
     """The testkit, until `close`: what `simulate_error`, `fake`, `watch` and `virtual_time` begin ends there."""
 
-    run_one = staticmethod(_running.run_one)
-    run_many = staticmethod(_running.run_many)
-    run_stream = staticmethod(_running.run_stream)
-    run_outputs = staticmethod(_running.run_outputs)
-    arun_one = staticmethod(_running.arun_one)
-    arun_many = staticmethod(_running.arun_many)
-    arun_stream = staticmethod(_running.arun_stream)
-    arun_outputs = staticmethod(_running.arun_outputs)
-    assert_node_sequence = staticmethod(_asserting.assert_node_sequence)
-    assert_retries = staticmethod(_asserting.assert_retries)
-    assert_outcome = staticmethod(_asserting.assert_outcome)
-    assert_settled = staticmethod(_asserting.assert_settled)
-    assert_no_pending = staticmethod(_asserting.assert_no_pending)
-    parallel = staticmethod(_sequence.parallel)
-    times = staticmethod(_sequence.times)
-    any_times = staticmethod(_sequence.any_times)
-    timeline = staticmethod(_watching.timeline)
-    explore = staticmethod(_exploring.explore)
-    record = staticmethod(_recording.record)
-    replay = staticmethod(_replaying.replay)
-    to_pytest = staticmethod(_writing.to_pytest)
-    quiet = staticmethod(quiet)
+    run_one: staticmethod[..., Any] = staticmethod(_running.run_one)
+    run_many: staticmethod[..., list[Any]] = staticmethod(_running.run_many)
+    run_stream: staticmethod[..., Streamed] = staticmethod(_running.run_stream)
+    run_outputs: staticmethod[..., list[Any]] = staticmethod(_running.run_outputs)
+    arun_one: staticmethod[..., Coroutine[Any, Any, Any]] = staticmethod(_running.arun_one)
+    arun_many: staticmethod[..., Coroutine[Any, Any, list[Any]]] = staticmethod(_running.arun_many)
+    arun_stream: staticmethod[..., Coroutine[Any, Any, Streamed]] = staticmethod(_running.arun_stream)
+    arun_outputs: staticmethod[..., Coroutine[Any, Any, list[Any]]] = staticmethod(_running.arun_outputs)
+    assert_node_sequence: staticmethod[..., None] = staticmethod(_asserting.assert_node_sequence)
+    assert_retries: staticmethod[..., None] = staticmethod(_asserting.assert_retries)
+    assert_outcome: staticmethod[..., None] = staticmethod(_asserting.assert_outcome)
+    assert_settled: staticmethod[..., None] = staticmethod(_asserting.assert_settled)
+    assert_no_pending: staticmethod[..., None] = staticmethod(_asserting.assert_no_pending)
+    parallel: staticmethod[..., Steps] = staticmethod(_sequence.parallel)
+    times: staticmethod[..., Steps] = staticmethod(_sequence.times)
+    any_times: staticmethod[..., Steps] = staticmethod(_sequence.any_times)
+    timeline: staticmethod[..., str] = staticmethod(_watching.timeline)
+    explore: staticmethod[..., int] = staticmethod(_exploring.explore)
+    record: staticmethod[..., Recording] = staticmethod(_recording.record)
+    replay: staticmethod[..., Played] = staticmethod(_replaying.replay)
+    to_pytest: staticmethod[..., str] = staticmethod(_writing.to_pytest)
+    quiet: staticmethod[..., Coroutine[Any, Any, None]] = staticmethod(quiet)
 
     def __init__(self) -> None:
         self._ends: ExitStack = ExitStack()
