@@ -214,6 +214,7 @@ def test_somebody_elses_clock_stays_and_what_was_taken_from_it_is_real():
     with pytest.MonkeyPatch.context() as patch:
         with virtual_time() as clock:
             patch.setattr(time, "time", lambda: 5.0)
+            clock.advance(HOUR)
         assert time.time() == 5.0
     assert time.time == clock.time  # what the patch had found there
     assert time.time() == pytest.approx(real(), abs=5)

@@ -248,6 +248,10 @@ def test_it_works_beside_anyio(run: Any, pytester: pytest.Pytester):
     run(tests, "anyio.pytest_plugin").assert_outcomes(passed=4)
 
 
+def test_pytest_finds_it_through_its_entry_point(pytestconfig: pytest.Config):
+    assert pytestconfig.pluginmanager.get_plugin("penguiflow") is sys.modules["pytest_penguiflow"]
+
+
 # --- what it costs --------------------------------------------------------------------------------
 
 
