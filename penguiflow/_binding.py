@@ -22,25 +22,27 @@ Call = Callable[[Any], Any]
 
 
 def caller(node: Node[..., Any], bind: Call, quick: type | None) -> Call:
-    """How to run the node once: from a parcel, the awaitable or async generator. `quick` needs no binding."""
-    func: Any = node.func
+    """How to run the node once: from a parcel, the awaitable or async generator. `quick` needs no binding.
+
+    The function is looked up each time, so that a test may exchange it while a flow runs.
+    """
     if quick is not None:
         if node.shape.takes_ctx:
 
             def call_quick(parcel: Any) -> Any:
                 value = parcel._payload
-                return func(value if value.__class__ is quick else bind(parcel), parcel)
+                return node.func(value if value.__class__ is quick else bind(parcel), parcel)
 
         else:
 
             def call_quick(parcel: Any) -> Any:
                 value = parcel._payload
-                return func(value if value.__class__ is quick else bind(parcel))
+                return node.func(value if value.__class__ is quick else bind(parcel))
 
         return call_quick
     if node.shape.takes_ctx:
-        return lambda parcel: func(bind(parcel), parcel)
-    return lambda parcel: func(bind(parcel))
+        return lambda parcel: node.func(bind(parcel), parcel)
+    return lambda parcel: node.func(bind(parcel))
 
 
 def binder(station: Any, wants: Any) -> Call:

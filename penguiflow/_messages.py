@@ -41,6 +41,11 @@ def new_trace_id() -> str:
     return _random.getrandbits(128).to_bytes(16, "big").hex()
 
 
+def _now() -> float:
+    """The wall clock, looked up each time, so that a test's clock holds for messages too."""
+    return time.time()
+
+
 def built(model: type[ModelT], values: dict[str, Any], fields_set: set[str] | None = None) -> ModelT:
     """An instance of `model` from values that are known to be right, and complete.
 
@@ -109,7 +114,7 @@ class Message(BaseModel, Generic[PayloadT]):
     payload: PayloadT
     headers: Headers = Field(default_factory=Headers)
     trace_id: str = Field(default_factory=new_trace_id, min_length=1)
-    ts: float = Field(default_factory=time.time)
+    ts: float = Field(default_factory=_now)
     deadline_s: float | None = Field(default=None, allow_inf_nan=False)
     meta: dict[str, Any] = Field(default_factory=dict)
     budget: Budget | None = None

@@ -51,6 +51,11 @@ class Runnable:
         return self.plan.graph(self._registry)
 
     @property
+    def nodes(self) -> tuple[Node[..., Any], ...]:
+        """The flow's nodes, in the order of its graph."""
+        return self.plan.wiring.nodes
+
+    @property
     def plugins(self) -> tuple[PluginRecord, ...]:
         """What became of each plugin: those given to `create`, then those installed. One that could not be started
         in the last run is `failed`.

@@ -249,3 +249,8 @@ async def test_a_node_that_emits_into_its_own_trace_overtakes_nobody():
         await handle.results()
         await asyncio.gather(*outside)
     assert seen == [0, 1, 2, "own"]
+
+
+def test_a_message_is_stamped_by_the_clock_that_a_test_puts_in_place(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.time", lambda: 1234.5)
+    assert Message(payload=0).ts == 1234.5

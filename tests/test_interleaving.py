@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from penguiflow.testkit import is_step
 from tests.utils.awaits import points, suspended
-from tests.utils.interleaving import ShufflingLoop, is_step
+from tests.utils.interleaving import ShufflingLoop
 
 Main = Callable[[ShufflingLoop], Awaitable[Any]]
 

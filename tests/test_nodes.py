@@ -400,3 +400,32 @@ async def test_a_constraint_on_what_a_node_returns_is_checked_in_a_union_too(giv
         with pytest.raises(FlowError) as caught:
             await flow.ask(1)
     assert caught.value.code == FlowErrorCode.VALIDATION
+
+
+@virtual_time
+async def test_a_node_whose_function_is_exchanged_runs_the_new_one_in_flows_that_run_already():
+    async def one(x: int) -> int:
+        return x
+
+    async def two(x: int, ctx: Context) -> int:
+        return x
+
+    async def ten(x: int, *_: Context) -> int:
+        return 10 * x
+
+    first, second, third = Node(one), Node(two), Node(one, "three", NodePolicy(validate="none"))
+    async with create(first.to(second), second.to(third)) as flow:
+        assert await flow.ask(1) == 1
+        for node_ in (first, second, third):
+            node_.func = ten
+        assert await flow.ask(1) == 1000
+
+
+def test_a_flow_knows_its_nodes_in_the_order_of_its_graph():
+    async def same(x: int) -> int:
+        return x
+
+    a, b, c = (Node(same, name) for name in "abc")
+    flow = create(a.to(c), c.to(b))
+    assert flow.nodes == (a, c, b)
+    assert [node_.name for node_ in flow.nodes] == [found.name for found in flow.graph.nodes]

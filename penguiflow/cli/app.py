@@ -7,10 +7,11 @@ stderr and an exit code, never a traceback.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,6 +101,38 @@ def run(
         with aside(as_json):
             given = ran(flow, message, timeout, stream, as_json)
         show(told_result(given, as_json, stream))
+
+
+@app.command()
+def record(
+    target: Target,
+    input: Annotated[str, typer.Option(help="The message as JSON; - reads stdin, @FILE a file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, instead of stdout.")] = None,
+    name: Annotated[str | None, typer.Option(help="The test's name.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds until the trace expires.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send one message through a flow, and write a test that does it again.
+
+    In the test each node gives what it gave now, after as long, in virtual time.
+    """
+    with _speaking(as_json):
+        recording: Any = importlib.import_module("penguiflow.cli.recording")  # no other command needs the testkit
+        recording.refuse_existing(output, force)
+        flow = _flow(target, as_json)
+        message = given_input(input)
+        with aside(True):
+            trace = recording.recorded(flow, message, timeout)
+        source = recording.tested(trace, target, name, output)
+        if output is not None:
+            recording.written(source, output)
+        if as_json:
+            show(document({"outcome": trace.played.outcome, "file": output and str(output), "test": source}))
+        elif output is None:
+            show(source, end="")
+        else:
+            say(f"{output}: the trace ended as {trace.played.outcome}, after {len(trace.runs)} runs of nodes")
 
 
 @app.command()

@@ -94,8 +94,8 @@ async def test_a_clock_jump_while_waiting_for_a_slot_changes_no_deadline(jump, m
 @in_time
 async def test_the_wall_clock_is_read_once_on_entry(how, monkeypatch):
     async with create(flaky.to(same), same.to(nap)) as flow:
-        wall = Wall(monkeypatch)
         message, waiting = Message(payload=1.0, deadline_s=5100.0), []
+        wall = Wall(monkeypatch)
         if how == "emit":
             await flow.emit(message)
         elif how == "stream":

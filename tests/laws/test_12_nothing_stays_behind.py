@@ -266,7 +266,7 @@ async def test_a_reader_that_walks_away_leaves_nothing(way: str):
         del load
         await quiet()
         recorder.assert_lawful()
-        recorder.events.clear()
+        recorder.clear()
         gc.collect()
         assert ref() is None
         assert asyncio.all_tasks() == {asyncio.current_task()}

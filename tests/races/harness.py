@@ -323,7 +323,7 @@ def sweep(scenario: Scenario, action: str) -> frozenset[str]:
     flow = scenario.build(on_event=seen, max_traces=scenario.slots)
     hit: set[str] = set()
     for after in scenario.steps or itertools.count():
-        seen.events.clear()
+        seen.clear()
         blow = Race(scenario, flow, action, after).run(seen)
         if not blow.struck:
             break
@@ -341,7 +341,7 @@ def shuffled(scenario: Scenario, seeds: int) -> None:
         drawn = random.Random(seed)
         action, after = drawn.choice(list(ACTIONS)), drawn.randrange(_length(scenario))
         if drawn.random() < 0.5:
-            seen.events.clear()
+            seen.clear()
             Race(scenario, watched, action, after, seed).run(seen)
         else:
             Race(scenario, alone, action, after, seed).run(None)

@@ -173,6 +173,7 @@ async def flows(flow: PenguiFlow) -> None:
     assert_type(flow.load().nodes["flow/bare"], NodeLoad)
     with flow.watch(print, event_types=("node_start",)):
         pass
+    assert_type(flow.nodes, tuple[Node[..., Any], ...])
     assert_type(flow.plugins, tuple[PluginRecord, ...])
     assert_type(flow.export("mermaid", direction="LR"), str | bytes)
     assert_type(await flow.stop(drain_s=0), None)

@@ -1,22 +1,18 @@
-"""Races on purpose: a loop that shuffles the steps of tasks, and that lets something happen exactly between two steps.
+"""Races on purpose: the testkit's loop that shuffles steps, which also lets something happen exactly between two.
 
-Rules: only steps of tasks change places, and only with each other among those that are ready; plain callbacks keep
-their order and their places. The same seed gives the same order. What is injected happens when a step is over, so every
-task is suspended where it is, and it happens once.
+Rules: what is injected happens when a step is over, so every task is suspended where it is, and it happens once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from tests.utils.flowtestkit import VirtualLoop
-
-_STEPS = ("TaskStepMethWrapper", "task_wakeup", "__step", "__wakeup")  # of tasks written in C, and in Python
+from penguiflow import testkit
+from penguiflow.testkit import is_step
 
 
 class _Step:
@@ -47,8 +43,8 @@ class _Timer:
         self.callback(*self.args)
 
 
-class ShufflingLoop(VirtualLoop):
-    """A `VirtualLoop` that runs ready steps of tasks in an order drawn from `seed`; with `None`, in the natural one.
+class ShufflingLoop(testkit.ShufflingLoop):
+    """A loop that shuffles, counts steps, and lets things happen between them.
 
     Attributes:
         steps: How many steps tasks have taken.
@@ -56,8 +52,6 @@ class ShufflingLoop(VirtualLoop):
 
     def __init__(self, seed: int | None = None) -> None:
         self.steps = 0
-        self._drawn = None if seed is None else random.Random(seed)
-        self._waiting: WeakSet[asyncio.Handle] = WeakSet()  # handles that are steps
         self._timers: WeakKeyDictionary[asyncio.TimerHandle, _Timer] = WeakKeyDictionary()
         self._families: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
         self._known: WeakSet[asyncio.Task[Any]] = WeakSet()  # those that have been given a step
@@ -65,7 +59,7 @@ class ShufflingLoop(VirtualLoop):
         self._action: Callable[[], object] = lambda: None
         self._variables = Context()
         self._at_once: list[tuple[_Step, tuple[Any, ...], Context]] | None = None
-        super().__init__()
+        super().__init__(seed)
 
     def inject(self, after: int, action: Callable[[], object]) -> None:
         """Call `action` when so many more steps have been taken, the one under way counted as none."""
@@ -128,9 +122,7 @@ class ShufflingLoop(VirtualLoop):
             self._at_once.append((step, args, variables))
             return asyncio.Handle(step, args, self, variables)
         handle = super().call_soon(step, *args, context=context)
-        self._waiting.add(handle)
-        if self._drawn is not None:
-            self._shuffle(self._drawn)
+        self.shuffle(handle)
         return handle
 
     def call_at(  # type: ignore[override]
@@ -145,18 +137,3 @@ class ShufflingLoop(VirtualLoop):
         self.steps += 1
         if self.steps == self._due:
             self._variables.run(self._action)
-
-    def _shuffle(self, drawn: random.Random) -> None:
-        """Let the last step change places with one of those that are ready, itself included."""
-        ready = self._ready  # type: ignore[attr-defined]  # every loop of asyncio has it
-        places = [place for place, handle in enumerate(ready) if handle in self._waiting]
-        other = drawn.choice(places)
-        ready[other], ready[-1] = ready[-1], ready[other]
-
-
-def is_step(callback: Any) -> bool:
-    """Whether a callback is a task's next step."""
-    if not isinstance(getattr(callback, "__self__", None), asyncio.Task):
-        return False
-    name = getattr(callback, "__name__", type(callback).__name__)
-    return name.removeprefix("_Task") in _STEPS

@@ -1,0 +1,129 @@
+"""`explore`: the same messages through a flow in many orders of its tasks' steps, until a claim breaks.
+
+Rules: each run has a fresh loop in virtual time, and `random` starts from the run's seed, so that a seed fails the same
+way again. The first run has the natural order: what fails there needs no luck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from penguiflow import PenguiFlow
+from penguiflow.testkit._clock import Clock
+from penguiflow.testkit._running import arun_many, refuse_running_loop
+from penguiflow.testkit._shuffling import ShufflingLoop
+from penguiflow.testkit._virtual import VirtualTime
+
+Scenario: TypeAlias = Callable[[PenguiFlow], Awaitable[Any]]
+
+
+class BrokenOrder(AssertionError):
+    """A claim broke in some order of steps.
+
+    Attributes:
+        seed: The seed of that order; `None` if it is the natural one.
+    """
+
+    def __init__(self, text: str, seed: int | None) -> None:
+        super().__init__(text)
+        self.seed: int | None = seed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (str(self), self.seed))
+
+
+def explore(
+    flow: PenguiFlow | Callable[[], PenguiFlow],
+    message: Any = None,
+    check: Callable[..., Any] | None = None,
+    *,
+    scenario: Scenario | None = None,
+    runs: int = 200,
+    seed: int = 0,
+) -> int:
+    """Look for races: run a flow in many orders of its tasks' steps, and see whether a claim holds in each.
+
+    Args:
+        flow: The flow, or a function that makes a new one for each run: what a node keeps for itself is fresh then.
+        message: What is sent; of a list, each item in a trace of its own, all at once.
+        check: Called after each run with the output (of a list, with the outputs in the order of the messages). It
+            asserts what shall hold, or returns `False`.
+        scenario: An async function of the running flow, instead of `message` and `check`. It asserts by itself.
+        runs: How many orders.
+        seed: The first seed; they go up by one.
+
+    Returns:
+        How many runs there were, if no claim broke.
+
+    Raises:
+        BrokenOrder: a claim broke, or the flow failed. It names the seed: `explore(..., seed=17, runs=1)` breaks again.
+        RuntimeError: an event loop is running: a test that explores isn't async.
+        ValueError: `runs` is below 1.
+    """
+    __tracebackhide__ = True
+    if runs < 1:
+        raise ValueError(f"runs is a whole number from 1 on, not {runs!r}")
+    if (scenario is None) == (check is None and message is None):
+        raise TypeError("give message= and check=, or scenario=")
+    refuse_running_loop("explore", "let the test be a plain function, or run explore in a thread")
+    act = scenario or _sending(message, check)
+    for number in range(runs + 1):
+        chosen = None if number == 0 else seed + number - 1
+        made = flow if isinstance(flow, PenguiFlow) else flow()
+        try:
+            _run(made, act, chosen)
+        except Exception as exc:
+            raise _broken(exc, chosen, number, runs) from exc
+    return runs
+
+
+def _sending(message: Any, check: Callable[..., Any] | None) -> Scenario:
+    messages = message if isinstance(message, list) else [message]
+
+    async def act(flow: PenguiFlow) -> None:
+        outputs = await arun_many(flow, messages)
+        answer = None if check is None else check(outputs if isinstance(message, list) else outputs[0])
+        if inspect.isawaitable(answer):
+            answer = await answer
+        assert answer is not False, f"the check returned False for {outputs!r:.500}"
+
+    return act
+
+
+def _run(flow: PenguiFlow, act: Scenario, seed: int | None) -> None:
+    async def main() -> None:
+        async with flow:
+            await act(flow)
+
+    with VirtualTime() as clock, _seeded(seed), asyncio.Runner(loop_factory=_factory(seed, clock)) as runner:
+        runner.run(main())
+
+
+def _factory(seed: int | None, clock: Clock) -> Callable[[], asyncio.AbstractEventLoop]:
+    return lambda: ShufflingLoop(seed, clock)
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    before = random.getstate()
+    random.seed(seed or 0)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def _broken(exc: Exception, seed: int | None, number: int, runs: int) -> BrokenOrder:
+    what = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if seed is None:
+        text = f"it breaks in the natural order already: {what}"
+    else:
+        text = (
+            f"seed {seed} breaks (order {number} of {runs}): {what}\nthe same again: explore(..., seed={seed}, runs=1)"
+        )
+    return BrokenOrder("\n".join([text, *getattr(exc, "__notes__", ())]), seed)

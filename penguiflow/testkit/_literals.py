@@ -1,0 +1,182 @@
+"""Values as Python source: what a generated test builds them from, and what it imports for that.
+
+Rules: what is written gives an equal value when it is read. What has no such form is `Unwritable`, and says which part
+of it hasn't.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import pathlib
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from penguiflow import FlowError, Message
+
+_PLAIN = (bool, int, bytes, type(None))
+_BY_REPR = {decimal.Decimal: "decimal", uuid.UUID: "uuid"}
+_DATES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
+_OF_MESSAGE = ("payload", "headers", "meta", "budget")
+
+
+class Unwritable(ValueError):
+    """A value that can't be written as Python."""
+
+
+class Writer:
+    """Writes values, and notes what has to be imported for them.
+
+    Attributes:
+        imports: Names by the module that they come from.
+    """
+
+    def __init__(self) -> None:
+        self.imports: dict[str, dict[str, None]] = {}
+
+    def write(self, value: Any) -> str:
+        """The value as an expression.
+
+        Raises:
+            Unwritable: it has no such form.
+        """
+        kind = type(value)
+        if kind is str:
+            return quoted(value)
+        if kind in _PLAIN:
+            return repr(value)
+        if kind is float:
+            return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
+        if kind in _CONTAINERS:
+            return _CONTAINERS[kind](self, value)
+        if isinstance(value, enum.Enum):
+            return f"{self.name(kind)}.{value.name}" if value.name else self._call(kind, [value.value], {})
+        if kind in _DATES:
+            self.module("datetime")
+            return repr(value)
+        if kind in _BY_REPR:
+            self.imported(_BY_REPR[kind], kind.__name__)
+            return repr(value)
+        if isinstance(value, pathlib.PurePath):
+            return self._call(kind, [str(value)], {})
+        return self._object(value, kind)
+
+    def _object(self, value: Any, kind: type) -> str:
+        if isinstance(value, Message):
+            return self._call(kind, [], {k: getattr(value, k) for k in _OF_MESSAGE if k in value.model_fields_set})
+        if isinstance(value, BaseModel):
+            return self._model(value, kind)
+        if isinstance(value, BaseException):
+            return self._exception(value, kind)
+        if dataclasses.is_dataclass(value):
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+            return self._checked(value, kind, [], fields)
+        names = getattr(kind, "_fields", None)
+        if isinstance(value, tuple) and names is not None:
+            return self._checked(value, kind, [], dict(zip(names, value, strict=True)))
+        if isinstance(value, type):
+            return self.name(value)
+        raise Unwritable(f"a {kind.__module__}.{kind.__qualname__} ({value!r:.80})")
+
+    def _model(self, value: BaseModel, kind: type[BaseModel]) -> str:
+        given = {name: getattr(value, name) for name in kind.model_fields if name in value.model_fields_set}
+        given.update(value.model_extra or {})
+        try:
+            return self._checked(value, kind, [], given)
+        except Unwritable:
+            made = kind.model_validate(dumped := value.model_dump(by_alias=True))
+            if made != value:
+                raise
+            return f"{self.name(kind)}.model_validate({self.write(dumped)})"
+
+    def _exception(self, value: BaseException, kind: type[Any]) -> str:
+        if isinstance(value, FlowError):
+            return self._call(FlowError, [], {"code": str(value.code), "message": value.message})
+        made: Any = _attempted(kind, list(value.args), {})
+        if type(made) is not kind or made.args != value.args:
+            raise Unwritable(f"a {kind.__qualname__} ({value!r:.80})")
+        return self._call(kind, list(value.args), {})
+
+    def _checked(self, value: Any, kind: type, args: list[Any], kwargs: dict[str, Any]) -> str:
+        """A call, if it gives the same value."""
+        if _attempted(kind, args, kwargs) != value:
+            raise Unwritable(f"a {kind.__qualname__} that its fields don't make again ({value!r:.80})")
+        return self._call(kind, args, kwargs)
+
+    def _call(self, kind: type, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+        if not all(name.isidentifier() for name in kwargs):
+            raise Unwritable(f"a {kind.__qualname__} with fields that are no names")
+        parts = [*map(self.write, args), *(f"{name}={self.write(value)}" for name, value in kwargs.items())]
+        return f"{self.name(kind)}({', '.join(parts)})"
+
+    def name(self, kind: type) -> str:
+        """The name of a class, which is imported for it.
+
+        Raises:
+            Unwritable: it can't be imported.
+        """
+        generic = getattr(kind, "__pydantic_generic_metadata__", {})
+        if generic.get("origin") is not None:
+            return f"{self.name(generic['origin'])}[{', '.join(map(self.name, generic['args']))}]"
+        if kind.__module__ == "builtins":
+            return kind.__qualname__
+        first, *rest = kind.__qualname__.split(".")
+        found: Any = sys.modules.get(kind.__module__)
+        for part in (first, *rest):
+            found = getattr(found, part, None)
+        if found is not kind or kind.__module__ == "__main__":
+            raise Unwritable(f"{kind.__module__}.{kind.__qualname__}, which no test can import")
+        self.imported(_public_home(kind), first)
+        return str(kind.__qualname__)
+
+    def imported(self, module: str, name: str) -> None:
+        """Note an import of a name."""
+        self.imports.setdefault(module, {})[name] = None
+
+    def module(self, name: str) -> None:
+        """Note an import of a module."""
+        self.imports.setdefault(name, {})
+
+
+def quoted(text: str) -> str:
+    """A string in double quotes, where it has none itself."""
+    plain = repr(text)
+    return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in plain else plain
+
+
+def _public_home(kind: type) -> str:
+    """Where a class is imported from: of ours, the package itself."""
+    package = kind.__module__.partition(".")[0]
+    public = getattr(sys.modules.get(package), kind.__qualname__.partition(".")[0], None)
+    return package if package == "penguiflow" and public is kind else kind.__module__
+
+
+def _attempted(kind: type, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    try:
+        return kind(*args, **kwargs)
+    except Exception as exc:
+        raise Unwritable(f"a {kind.__qualname__} that can't be made again ({type(exc).__name__})") from exc
+
+
+def _items(writer: Writer, values: Iterable[Any]) -> str:
+    return ", ".join(map(writer.write, values))
+
+
+def _set(writer: Writer, value: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(writer.write, value)))
+
+
+_CONTAINERS: dict[type, Callable[[Writer, Any], str]] = {
+    list: lambda w, v: f"[{_items(w, v)}]",
+    tuple: lambda w, v: f"({_items(w, v)},)" if len(v) == 1 else f"({_items(w, v)})",
+    set: lambda w, v: f"{{{_set(w, v)}}}" if v else "set()",
+    frozenset: lambda w, v: f"frozenset({{{_set(w, v)}}})" if v else "frozenset()",
+    dict: lambda w, v: "{" + ", ".join(f"{w.write(k)}: {w.write(x)}" for k, x in v.items()) + "}",
+}

@@ -1,0 +1,71 @@
+"""What pytest loads of PenguiFlow: the fixture `flowkit`, the marker `flow_timeout`, and timelines of failing tests.
+
+Rules: it stands beside the package, as importing anything in that would import all of it. Nothing is imported before a
+test asks for it, so that whoever has PenguiFlow installed and tests something else waits for nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+MARKER = "flow_timeout(seconds): the test's flows have so many seconds; then it fails, and says what they wait for"
+
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", MARKER)
+
+
+@pytest.fixture
+def flowkit(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The testkit, whose stand-ins, virtual time and recordings end with the test."""
+    kit = importlib.import_module("penguiflow.testkit").FlowKit()
+    yield kit
+    kit.close(quietly=request.node.stash.get(_failed, False))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the traces of the test before."""
+    seen = sys.modules.get("penguiflow.testkit._watching")
+    if seen is not None:
+        seen.journal.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Hold a test to its time."""
+    marker = item.get_closest_marker("flow_timeout")
+    if marker is None or not isinstance(item, pytest.Function):
+        return (yield)
+    limits = importlib.import_module("penguiflow.testkit._limits")
+    test = item.obj
+    with limits.marked(*marker.args, **marker.kwargs):
+        item.obj = limits.limited(test)
+        try:
+            return (yield)
+        finally:
+            item.obj = test
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what happened in the flows of a test that fails."""
+    report = yield
+    seen = sys.modules.get("penguiflow.testkit._watching")
+    if report.failed:
+        item.stash[_failed] = True
+        if seen is not None and seen.journal:
+            shown = seen.lately(str(report.longrepr))
+            if shown:
+                report.sections.append(("Flow timelines", shown))
+    return report

@@ -1,0 +1,330 @@
+"""A recorded trace becomes a test: it runs without the nodes' own code, and fails when the flow behaves otherwise."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dataclasses
+import datetime
+import math
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from penguiflow import WM, Budget, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
+from penguiflow.testkit import UNSET, Act, Attempt, FakeNode, Recording, Run, arecord, record, replay, to_pytest
+from tests.utils import bazaar
+from tests.utils.bazaar import Deal, Kind, Offer, Opaque, Refused, Wish
+from tests.utils.nodes import nap, same
+
+ROOT = Path(__file__).parents[1]
+WHERE = "tests.utils.bazaar"
+FLOWS: dict[str, tuple[PenguiFlow, Any]] = {
+    "market": (bazaar.market, Message(payload=Wish(text="figs dates", labels=["ripe"]), headers=Headers(tenant="t"))),
+    "refusing": (bazaar.refusing, {"a": [1, 2.5, None]}),
+    "opaque": (bazaar.opaque, 1),
+    "slow": (bazaar.slow, 1),
+    "thinking": (bazaar.thinking, Message(payload=WM(query="why?"), budget=Budget(hops=9))),
+    "branching": (bazaar.branching, 1),
+}
+
+
+def again(recording: Recording, flow: PenguiFlow) -> Any:
+    return replay(flow, recording.message, recording.runs, trace_id=recording.trace_id)
+
+
+def outcome(source: str, tmp_path: Path) -> tuple[int, str]:
+    """What pytest says of a test file."""
+    (tmp_path / "test_recorded.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_recorded.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, encoding="utf-8", timeout=120
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def test_a_recording_has_what_each_node_was_given_did_and_gave():
+    recording = record(*FLOWS["market"])
+    hear, ask_around, *haggles, seal = recording.runs
+    assert (hear.node, hear.takes) == ("hear", Wish(text="figs dates", labels=["ripe"]))
+    failed, good = hear.attempts
+    assert (type(failed.raises), failed.raises and failed.raises.args) == (ConnectionError, ("hard of hearing", 7))
+    assert failed.took_s == pytest.approx(0.005, abs=0.5)
+    assert good.returns == hear.takes
+    assert [(act.kind, act.value, act.options) for act in good.acts] == [
+        ("spend", None, {"tokens": 3}),
+        ("meta", {"heard": {"by": "stall"}}, {}),
+    ]
+    assert [(act.kind, act.value) for act in ask_around.attempts[0].acts] == [
+        ("yield", Offer("figs", 0.5, (1, 2))),
+        ("yield", Offer("dates", 1.5, (1, 2))),
+    ]
+    assert [run.node for run in haggles] == ["stalls/row/haggle"] * 2
+    assert haggles[0].attempts[0].acts[0].value == "figs? "
+    assert seal.takes == [Offer("figs", 0.25, (1, 2)), Offer("dates", 0.75, (1, 2))]
+    played = recording.played
+    assert (played.outcome, played.chunks, played.code) == ("completed", ["figs? ", "dates? "], None)
+    assert played.outputs[0] == Deal(Offer("figs", 0.25, (1, 2)), bazaar.uuid.UUID(int=2))
+    assert played.metas == [{"heard": {"by": "stall"}}]
+    assert recording.retries == {"hear": 1}
+
+
+def test_what_a_node_changes_later_is_recorded_as_it_was():
+    async def spoils(items: list[int]) -> list[int]:
+        items.append(3)
+        return items
+
+    async def spoils_more(items: list[int]) -> list[int]:
+        items.append(4)
+        return items
+
+    recording = record(create(Node(spoils).to(Node(spoils_more))), [1])
+    assert [(run.takes, run.attempts[0].returns) for run in recording.runs] == [([1], [1, 3]), ([1, 3], [1, 3, 4])]
+    assert recording.message == [1]
+
+
+async def test_inside_a_loop_it_is_awaited_and_begins_before_the_flow():
+    recording = await arecord(create(same), 1)
+    assert recording.sequence == ("same",)
+    with pytest.raises(RuntimeError, match=r"await arecord\(\.\.\.\)"):
+        record(create(same), 1)
+    async with create(same, name="early") as flow:
+        with pytest.raises(RuntimeError, match="flow 'early' runs already"):
+            await arecord(flow, 1)
+
+
+def test_the_order_of_nodes_is_kept_only_where_they_make_a_chain():
+    assert record(*FLOWS["thinking"]).sequence == ("think",) * 3
+    assert record(*FLOWS["branching"]).sequence is None
+    assert record(create(Node(nap.func, "a").to(Node(nap.func, "b"), Node(nap.func, "c"))), 0.001).sequence is None
+
+
+# --- replaying ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in FLOWS if name != "opaque"])
+def test_a_replay_gives_the_same_without_the_nodes_own_code(name: str):
+    flow, message = FLOWS[name]
+    recording = record(flow, message)
+    bazaar.ran.clear()
+    played = again(recording, flow)
+    assert bazaar.ran == []
+    assert dataclasses.replace(played, took_s=0.0) == dataclasses.replace(recording.played, took_s=0.0)
+    assert played.took_s == pytest.approx(recording.played.took_s, abs=0.5)
+
+
+def test_a_replay_takes_as_long_as_it_took_then_in_virtual_time():
+    runs = [Run("same", 1, [Attempt(3600.0, returns=2)])]
+    assert replay(create(same), 1, runs).took_s == 3600
+    assert replay(create(same), 1, runs, timeout_s=60).code == "DEADLINE_EXCEEDED"
+
+
+def test_every_act_is_done_again():
+    async def does_nothing(x: Any) -> Any:
+        return x
+
+    a, b = Node(does_nothing, "a"), Node(does_nothing, "b")
+    acts = [
+        Act(1, "emit", 5, {"to": "b"}),
+        Act(2, "emit_nowait", 6),
+        Act(3, "chunk", "text", {"to": "Rookery", "meta": {"m": 1}}),
+        Act(4, "spend", None, {"tokens": 2, "cost": 0.5}),
+        Act(5, "meta", {"k": "v"}),
+    ]
+    runs = [Run("a", 1, [Attempt(6, returns=7, acts=acts)]), *(Run("b", x, [Attempt(0, returns=x)]) for x in (5, 6, 7))]
+    played = replay(create(a.to(b)), Message(payload=1), runs)
+    assert (played.outputs, played.metas) == ([5, 6, 7], [{}, {}, {"k": "v"}])
+    assert (played.chunks, played.took_s) == (["text"], 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda runs: runs[:1], "'b' ran once more than then"),
+        (lambda runs: [*runs, runs[1]], "'b' ran 1 times less than then"),
+        (lambda runs: [runs[0], Run("b", 9, runs[1].attempts)], "'b' was given 1, then 9"),
+        (lambda runs: [Run("a", 1, [Attempt(0, raises=ValueError("x"))]), runs[1]], "'a' was tried 2 times, then 1 t"),
+    ],
+)
+def test_a_flow_that_runs_otherwise_fails_the_replay(change: Callable[[Any], Any], text: str):
+    a, b = node(name="a", max_retries=1, backoff_base=0)(same.func), Node(same.func, "b")
+    flow = create(a.to(b))
+    runs = list(record(flow, 1).runs)
+    with pytest.raises(AssertionError) as caught:
+        replay(flow, 1, change(runs))
+    assert text in str(caught.value)
+    assert "the flow doesn't run as it did then (" in str(caught.value)
+    assert "\ntrace " in str(caught.value)
+
+
+def test_a_run_without_attempts_is_the_nodes_own():
+    bazaar.ran.clear()
+    flow, message = FLOWS["opaque"]
+    assert replay(flow, message, [Run("wrap", 1), Run("unwrap", attempts=[Attempt(0, returns=8)])]).outputs == [8]
+    assert bazaar.ran == ["wrap"]
+
+
+# --- the test file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_test_file_passes_and_is_plain_python(name: str, tmp_path: Path):
+    source = to_pytest(record(*FLOWS[name]), f"{WHERE}:{name}")
+    ast.parse(source)
+    code, said = outcome(source, tmp_path)
+    assert (code, "1 passed" in said) == (0, True), f"{said}\n{source}"
+
+
+def test_the_test_file_fails_when_the_flow_is_wired_otherwise(tmp_path: Path):
+    source = to_pytest(record(*FLOWS["market"]), f"{WHERE}:market")
+    code, said = outcome(source.replace("market, Message(", "thinking, Message("), tmp_path)
+    assert code != 0
+    assert "1 failed" in said or "error" in said
+    given = '"seal",\n        [Offer(name="figs", price=0.'
+    changed = source.replace(f"{given}25", f"{given}26")
+    assert changed != source
+    code, said = outcome(changed, tmp_path)
+    assert (code, "1 failed" in said) == (1, True)
+
+
+def test_the_file_reads_like_one_that_a_person_wrote():
+    runs = (
+        Run("same", Wish(text="figs"), [Attempt(0.25, raises=Refused("no")), Attempt(1.5, returns=Offer("figs", 0.5))]),
+    )
+    recording = record(create(same, name="stall"), Wish(text="figs"))
+    made = Recording(
+        recording.flow, recording.message, 3.0, recording.trace_id, runs, recording.played, ("same",), {"same": 1}
+    )
+    source = to_pytest(made, "tests.utils.nodes:same", name="test_it")
+    head, body = source.split("\n\nRUNS", 1)
+    assert head.splitlines()[2:] == [
+        "Each node gives what it gave then, after as long; the flow between them is what runs. Time is virtual.",
+        '"""',
+        "",
+        "from penguiflow.testkit import Attempt, Run, assert_node_sequence, assert_retries, replay",
+        "from tests.utils.bazaar import Offer, Refused, Wish",
+        "from tests.utils.nodes import same",
+    ]
+    assert (
+        f"RUNS{body}"
+        == """\
+RUNS = [
+    Run(
+        "same",
+        Wish(text="figs"),
+        attempts=[
+            Attempt(0.25, raises=Refused("no")),
+            Attempt(1.5, returns=Offer(name="figs", price=0.5, sizes=())),
+        ],
+    ),
+]
+
+
+def test_it():
+    flow = same()
+    played = replay(flow, Wish(text="figs"), RUNS, timeout_s=3.0)
+    assert played.outcome == "completed"
+    assert played.outputs == [Wish(text="figs")]
+    assert_node_sequence(flow, ["same"])
+    assert_retries(flow, "same", 1)
+"""
+    )
+
+
+def test_what_can_not_be_written_is_said_in_the_file(tmp_path: Path):
+    source = to_pytest(record(*FLOWS["opaque"]), f"{WHERE}:opaque")
+    assert "    # wrap runs itself: what it gave has a tests.utils.bazaar.Opaque (<tests.utils.bazaar.Opaque" in source
+    assert '    Run("wrap", 1),\n' in source
+    assert '    Run("unwrap", attempts=[Attempt(' in source
+    with pytest.raises(ValueError, match="the message can't be written as Python: it has a tests.utils.bazaar.Opaque"):
+        to_pytest(record(create(same), Opaque()), f"{WHERE}:opaque")
+
+
+def test_the_flow_is_found_among_what_is_loaded_or_has_to_be_named(tmp_path: Path):
+    assert "from tests.utils.bazaar import market\n" in to_pytest(record(bazaar.market, Wish(text="a b"))).replace(
+        "Offer, Wish, market", "market"
+    ).replace("Deal, ", "").replace("Kind, ", "")
+    with pytest.raises(ValueError, match="no module that is loaded has the flow 'nowhere': say where a test finds it"):
+        to_pytest(record(create(same, name="nowhere"), 1))
+    with pytest.raises(ValueError, match="flow= says where the test finds the flow, as in module:flow, not 'x'"):
+        to_pytest(record(create(same), 1), "x")
+    source = to_pytest(record(bazaar.built(), 1), f"{WHERE}:built")
+    assert "    flow = built()\n    played = replay(flow, 1, RUNS)\n" in source
+    assert outcome(source, tmp_path)[0] == 0
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+class Colour(BaseModel):
+    name: str
+    parent: Colour | None = None
+
+
+VALUES = [
+    None,
+    True,
+    -3,
+    2.5,
+    math.inf,
+    'it\'s "quoted"\n',
+    'double "only"',
+    b"\x00bytes",
+    [1, (2,), {3}, frozenset({4}), set(), frozenset(), ()],
+    {"a": {1: [None]}},
+    Kind.FISH,
+    Decimal("1.10"),
+    bazaar.uuid.UUID(int=5),
+    datetime.datetime(2030, 1, 2, 3, 4, tzinfo=datetime.UTC),
+    datetime.timedelta(seconds=1.5),
+    pathlib.PurePosixPath("a/b"),
+    Offer("x", 1.0, (3,)),
+    Deal(Offer("x", 1.0), bazaar.uuid.UUID(int=1)),
+    Wish(text="x", kind=Kind.FISH, labels=["a"]),
+    Colour(name="teal", parent=Colour(name="blue")),
+    Message[Wish](payload=Wish(text="x"), meta={"a": 1}).payload,
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__}-{value!s:.12}")
+def test_a_value_comes_back_equal_from_the_file(value: Any, tmp_path: Path):
+    source = to_pytest(record(bazaar.built(), value), f"{WHERE}:built")
+    names: dict[str, Any] = {"__name__": "recorded", "__file__": str(tmp_path / "recorded.py")}
+    exec(compile(source, "recorded.py", "exec"), names)
+    (run,) = names["RUNS"]
+    assert (run.takes, run.attempts[0].returns) == (value, value)
+    assert type(run.takes) is type(value)
+
+
+def test_errors_of_flows_are_written_by_their_code():
+    async def gives_up(x: int) -> int:
+        raise FlowError(code=FlowErrorCode.DEADLINE_EXCEEDED, message="too late", metadata={"x": object()})
+
+    source = to_pytest(record(create(Node(gives_up)), 1), f"{WHERE}:built")
+    assert 'raises=FlowError(code="DEADLINE_EXCEEDED", message="too late")' in source
+    assert "from penguiflow import FlowError\n" in source
+
+
+def test_nothing_stays_in_the_nodes_places():
+    before = bazaar.hear.func, bazaar.hear.shape
+    recording = record(*FLOWS["market"])
+    again(recording, bazaar.market)
+    with pytest.raises(AssertionError):
+        replay(bazaar.market, recording.message, [])
+    assert (bazaar.hear.func, bazaar.hear.shape) == before
+    assert repr(UNSET) == "UNSET"
+
+
+def test_a_recording_is_given_up_that_never_ends():
+    with FakeNode(flow := create(same), "same", func=lambda x: asyncio.Event().wait()), pytest.raises(TimeoutError):
+        record(flow, 1, within_s=0.02)
