@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from penguiflow import FlowEvent
 
 MAX_LINES = 120
-_HIDDEN = ("trace_start", "trace_finish")
+_HIDDEN = ("trace_start", "trace_finish", "node_attempt")  # other lines tell these already
 _VERBS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled", "expired": "expired"}
 
 
