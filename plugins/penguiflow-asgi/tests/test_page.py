@@ -83,7 +83,7 @@ fetch("flow/traces", {method: "POST", headers: {"content-type": "application/jso
   .then((answer) => answer.json()).then(({trace_id}) => {
     const source = new EventSource(`flow/traces/${trace_id}/events`);
     let opened = 0;
-    source.onopen = () => { opened += 1; };
+    source.onopen = () => { opened += 1; document.title = "reading"; };
     source.addEventListener("chunk", (event) => out.push(JSON.parse(event.data).text));
     source.addEventListener("end", (event) => {
       document.title = "over"; source.close();
@@ -147,7 +147,6 @@ async def test_a_tab_that_is_closed_cancels_its_trace(page):
     )
     async with serving(outer) as url:
         await page.goto(url)
-        async with asyncio.timeout(10):
-            await watch.started.wait()
+        await expect(page).to_have_title("reading")  # before it reads, the trace waits for a reader
         await page.close()
         await until(lambda: watch.cancelled == 1)
