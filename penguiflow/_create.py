@@ -80,14 +80,12 @@ def create(
 
 def _objections(plan: Plan) -> list[str]:
     """What those who route, and look at graphs, have against this one."""
-    routers: dict[int, list[str]] = {}
-    policies: dict[int, Any] = {}
+    policies: dict[int, tuple[Any, list[str]]] = {}  # each once, with the routers that ask it
     for node in plan.wiring.nodes:
         if isinstance(node.role, RouterRole) and hasattr(node.role.policy, "check_graph"):
-            policies[id(node.role.policy)] = node.role.policy
-            routers.setdefault(id(node.role.policy), []).append(node.name)
+            policies.setdefault(id(node.role.policy), (node.role.policy, []))[1].append(node.name)
     asked: list[tuple[Any, tuple[str, ...] | None]] = []
-    asked += [(policies[key].check_graph, tuple(names)) for key, names in routers.items()]
+    asked += [(policy.check_graph, tuple(names)) for policy, names in policies.values()]
     owners = [impl.owner for impl in plan.dispatch.impls["resolve_route"]]
     asked += [(owner.check_graph, None) for owner in owners if hasattr(owner, "check_graph")]
     if not asked:

@@ -52,9 +52,8 @@ def loaded(run: Run) -> Load:
     nodes: dict[str, NodeLoad] = {}
     for station in dict.fromkeys((*running, *waiting)):
         most = running[station] if station.limit is None else min(running[station], station.limit)
-        before = nodes.get(
-            station.node_id, NodeLoad(0, 0)
-        )  # a playbook made anew for each trace has stations of its own
+        # A playbook that is made anew for each trace has stations of its own.
+        before = nodes.get(station.node_id, NodeLoad(0, 0))
         late = running[station] - most + waiting[station]
         nodes[station.node_id] = NodeLoad(before.running + most, before.waiting + late)
     return Load(len(run.traces), len(run.queue), len(run.rookery), nodes)

@@ -164,10 +164,11 @@ def _read(found: Found) -> _Factory:
     make = found.load()
     if not callable(make):
         raise TypeError(f"{found.value} is {make!r:.60}, and an entry point names a function `plugin(options)`")
-    if not inspect.signature(make).parameters:
+    parameters = inspect.signature(make).parameters
+    if not parameters:
         return _Factory(make, None, (), takes=False)
     model = parameter_annotation(make)
-    first = next(iter(inspect.signature(make).parameters.values()))
+    first = next(iter(parameters.values()))
     if model is UNKNOWN and first.annotation is not first.empty:
         raise TypeError(
             f"{found.value}: what its options are annotated with, {first.annotation!r:.60}, is not there when it runs: "

@@ -11,14 +11,14 @@ import asyncio
 import copy
 import itertools
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from penguiflow import Context, FlowError, FlowEvent, Message, PenguiFlow, StreamChunk
 from penguiflow.testkit._running import alone
-from penguiflow.testkit._swapping import AnyNode, Original, Swap, kind, paths
+from penguiflow.testkit._swapping import AnyNode, Original, exchanged
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Kind, Played, Run
 from penguiflow.testkit._watching import watch
 
@@ -226,18 +226,9 @@ class Tape:
         self._runs: list[_Taken] = []
         self._by_context: dict[int, tuple[Context, _Taken]] = {}  # holds the contexts, so that ids stay theirs
 
-    @contextmanager
-    def listening(self, flow: PenguiFlow) -> Iterator[None]:
+    def listening(self, flow: PenguiFlow) -> AbstractContextManager[None]:
         """Stand between a flow and its nodes."""
-        with ExitStack() as stack:
-            seen: set[int] = set()
-            for path, node in paths(flow):
-                if kind(node) == "node" and id(node) not in seen:
-                    seen.add(id(node))
-                    swap = Swap(node)
-                    swap.put(self._body(path, node))
-                    stack.callback(swap.undo)
-            yield
+        return exchanged(flow, self._body)
 
     def runs(self, trace_id: str) -> tuple[Run, ...]:
         """The runs of one trace."""

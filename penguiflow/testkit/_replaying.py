@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from penguiflow import Context, Message, PenguiFlow
 from penguiflow.testkit._literals import Unwritable, Writer
 from penguiflow.testkit._recording import followed
 from penguiflow.testkit._running import alone
-from penguiflow.testkit._swapping import AnyNode, Original, Swap, kind, paths
+from penguiflow.testkit._swapping import AnyNode, Original, exchanged
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Played, Run
 from penguiflow.testkit._timeline import drawn
 from penguiflow.testkit._virtual import VirtualTime
@@ -74,18 +74,9 @@ class _Player:
         self._under_way: dict[int, tuple[Context, Run | None]] = {}
         self._wrong: list[str] = []
 
-    @contextmanager
-    def playing(self, flow: PenguiFlow) -> Iterator[None]:
+    def playing(self, flow: PenguiFlow) -> AbstractContextManager[None]:
         """Stand in for the flow's nodes."""
-        with ExitStack() as stack:
-            seen: set[int] = set()
-            for path, node in paths(flow):
-                if kind(node) == "node" and id(node) not in seen:
-                    seen.add(id(node))
-                    swap = Swap(node)
-                    swap.put(self._body(path, node))
-                    stack.callback(swap.undo)
-            yield
+        return exchanged(flow, self._body)
 
     def wrong(self) -> list[str]:
         """What was not as then."""

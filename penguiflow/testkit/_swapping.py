@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, contextmanager
 from typing import Any, TypeAlias
 
 from penguiflow import Context, Node, PenguiFlow
@@ -88,6 +88,20 @@ class Swap:
         """Take it away."""
         before = self._before.pop()
         self.node.func, self.node.shape, self.node.role = before.func, before.shape, before.role
+
+
+@contextmanager
+def exchanged(flow: PenguiFlow, body: Callable[[str, AnyNode], Body]) -> Iterator[None]:
+    """Put what `body` makes of a path and node in the place of each plain node, once where one stands twice."""
+    with ExitStack() as stack:
+        seen: set[int] = set()
+        for path, node in paths(flow):
+            if kind(node) == "node" and id(node) not in seen:
+                seen.add(id(node))
+                swap = Swap(node)
+                swap.put(body(path, node))
+                stack.callback(swap.undo)
+        yield
 
 
 def copied(node: AnyNode, body: Body, policy: Callable[[Any], Any] | None = None) -> AnyNode:
