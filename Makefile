@@ -4,6 +4,7 @@
 # VENV    where that environment lives (.venv)
 # Q       a question for the demo
 # EXAMPLES  how many examples `make model` runs (2000)
+# JOBS    plugins whose suites run at once (one a core, at most 4)
 # WORKERS processes that the tests are spread over (one a core, at most 4)
 # ARGS    more arguments for pytest, as in: make test ARGS="-k cancel"
 
@@ -12,10 +13,14 @@ VENV     ?= .venv
 EXAMPLES ?= 2000
 VERSIONS ?= 3.11 3.12 3.13
 WORKERS  ?= auto
+JOBS     ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null | awk '{ print ($$1 < 4 ? $$1 : 4) }')
 SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test test-kernel test-plugins system test-others test-all cov model soak bench demo web dist clean
+PLUGINS := $(notdir $(wildcard penguiflow-*) $(wildcard plugins/penguiflow-*))
+ALONE   := $(PLUGINS:penguiflow-%=test-%)
+
+.PHONY: help check format test test-kernel test-plugins $(ALONE) test-bounds system test-others test-all cov model soak bench demo web dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -56,8 +61,15 @@ test: test-kernel test-plugins ## run the test suite, and each plugin's in an en
 test-kernel: $(DEV) ## only the kernel's suite
 	@$(RUN) -m pytest $(SPREAD) $(ARGS)
 
-test-plugins: $(DEV) $(if $(CI),system) ## only the plugins'; ONLY="alone(penguiflow-viz)" for one of them
-	@$(RUN) -m nox --envdir $(VENV)-alone $(if $(ONLY),--session '$(ONLY)' $(if $(ARGS),-- $(ARGS)))
+test-plugins: $(DEV) $(if $(CI),system) ## only the plugins' suites; make test-viz for one of them
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(ALONE)
+
+$(ALONE): test-%: $(DEV)
+	@echo "penguiflow-$*"
+	@$(RUN) -m nox --envdir $(VENV)-alone --session 'alone(penguiflow-$*)' $(if $(ARGS),-- $(ARGS))
+
+test-bounds: $(DEV) # the kernel and each plugin with the lowest and the newest of what they depend on, on every Python
+	@$(RUN) -m nox --envdir $(VENV)-bounds --tags bounds $(if $(ARGS),-- $(ARGS))
 
 # Tests that need one of these are skipped where it is missing, with a word on it; under CI they fail instead.
 system: ## install the Debian packages of debian-packages.txt: real browsers and servers for the tests

@@ -2,52 +2,101 @@
 
     nox                                    all of them, on the Python that runs this
     nox -s "alone(penguiflow-viz)" -- -x   one of them, with arguments for pytest
+    nox -t bounds                          the kernel and all of them, with the lowest and the newest allowed versions
+                                           of what they depend on, on every supported Python that is installed
+    nox -s "bounds-3.13(penguiflow-viz, lowest)"   one of these
 
 Rules: an environment holds what a distribution declares, its `test` extra and nothing of this tree but the two wheels.
-They are installed by path: the public index has another project under the kernel's name.
+They are installed by path: the public index has another project under the kernel's name. The kernel's own tests read
+its sources, so it is installed from where it stands.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
-DISTRIBUTIONS = sorted(
-    project.parent.relative_to(ROOT).as_posix()
+KERNEL = "penguiflow"
+FOLDERS = {
+    project.parent.name: project.parent.relative_to(ROOT).as_posix()
     for pattern in ("penguiflow-*/pyproject.toml", "plugins/penguiflow-*/pyproject.toml")
-    for project in ROOT.glob(pattern)
-)
+    for project in sorted(ROOT.glob(pattern))
+} | {KERNEL: "."}
+PLUGINS = sorted(FOLDERS.keys() - {KERNEL})
+PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.error_on_missing_interpreters = True
+nox.options.sessions = [f"alone({plugin})" for plugin in PLUGINS]
+
+# pyenv's own folders, before its shims: those answer only for the versions that somebody made global.
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+INSTALLED = sorted(folder for python in PYTHONS for folder in PYENV.glob(f"versions/{python}.*/bin"))
+os.environ["PATH"] = os.pathsep.join([*map(str, INSTALLED), os.environ["PATH"]])
 
 
-def wheel(session: nox.Session, folder: str) -> str:
-    """Build the wheel of a folder; its path."""
-    target = (
-        Path(session.cache_dir) / "wheels" / Path(folder).name / f"{sys.version_info.major}.{sys.version_info.minor}"
-    )
+def wheel(session: nox.Session, distribution: str) -> str:
+    """Build a distribution's wheel; its path."""
+    target = Path(session.create_tmp()) / distribution
     for old in target.glob("*.whl"):
         old.unlink()
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), folder]
-    session.run(*command, external=True, silent=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)]
+    session.run(*command, str(ROOT / FOLDERS[distribution]), external=True, silent=True)
     (built,) = target.glob("*.whl")
     return str(built)
 
 
-@nox.session
-@nox.parametrize("folder", [nox.param(folder, id=Path(folder).name) for folder in DISTRIBUTIONS])
-def alone(session: nox.Session, folder: str) -> None:
-    """Test one distribution from its wheel."""
-    kernel, plugin = wheel(session, "."), wheel(session, folder)
-    session.install("--constraint", "constraints.txt", kernel, f"{plugin}[test]")
-    session.install("--force-reinstall", "--no-deps", kernel, plugin)  # one version may have been built before
-    python = str(Path(session.bin) / "python")
-    session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, f"{folder}/src", external=True)
-    session.chdir(folder)
+def lowest(session: nox.Session, *distributions: str) -> str:
+    """Write the lowest versions that these declare, for themselves and their tests, as constraints; the path."""
+    pins: dict[str, str] = {}
+    for distribution in distributions:
+        project = tomllib.loads((ROOT / FOLDERS[distribution] / "pyproject.toml").read_text())["project"]
+        for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"].get("test", [])):
+            versions = [each.version for each in requirement.specifier if each.operator == ">="]
+            if requirement.name != KERNEL and (requirement.marker is None or requirement.marker.evaluate()):
+                pins[requirement.name] = max(versions)
+    path = Path(session.create_tmp()) / "lowest.txt"
+    path.write_text("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())))
+    return str(path)
+
+
+def check(session: nox.Session, distribution: str) -> None:
+    """Run its tests, as an installed distribution's are run: in its folder, on what is installed."""
+    session.chdir(FOLDERS[distribution])
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("plugin", [nox.param(plugin, id=plugin) for plugin in PLUGINS])
+def alone(session: nox.Session, plugin: str) -> None:
+    """Test one distribution from its wheel, with the versions of constraints.txt."""
+    wheels = [wheel(session, KERNEL), wheel(session, plugin)]
+    session.install("--constraint", "constraints.txt", wheels[0], f"{wheels[1]}[test]")
+    session.install("--force-reinstall", "--no-deps", *wheels)  # one version may have been built before
+    python = str(Path(session.bin) / "python")
+    sources = f"{FOLDERS[plugin]}/src"
+    session.run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, sources, external=True)
+    check(session, plugin)
+
+
+@nox.session(python=PYTHONS, tags=["bounds"])
+@nox.parametrize("versions", [nox.param(versions, id=versions) for versions in ("lowest", "newest")])
+@nox.parametrize("distribution", [nox.param(distribution, id=distribution) for distribution in [KERNEL, *PLUGINS]])
+def bounds(session: nox.Session, distribution: str, versions: str) -> None:
+    """Test one distribution with the lowest or the newest versions that it allows."""
+    limits = ["--constraint", lowest(session, KERNEL, distribution)] if versions == "lowest" else ["--upgrade"]
+    if distribution == KERNEL:
+        session.install(*limits, "--editable", ".[dev]")
+    else:
+        wheels = [wheel(session, KERNEL), wheel(session, distribution)]
+        session.install(*limits, wheels[0], f"{wheels[1]}[test]")
+        session.install("--force-reinstall", "--no-deps", *wheels)
+    session.run("python", "-m", "pip", "check")
+    check(session, distribution)
