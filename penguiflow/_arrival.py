@@ -16,7 +16,7 @@ from penguiflow._errors import FlowError, FlowErrorCode, FlowStateError
 from penguiflow._lifecycle import free_slot, pass_deadline
 from penguiflow._messages import Message, is_of, new_trace_id
 from penguiflow._run import Run
-from penguiflow._trace import EMIT, START, Ledger, Trace, current_trace
+from penguiflow._trace import ASK, EMIT, START, STREAM, Ledger, Trace, current_trace
 
 
 class Arrival:
@@ -76,7 +76,7 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
     """A trace for this message; `None` if every slot is taken.
 
     Raises:
-        FlowStateError: the flow is stopping.
+        FlowStateError: the flow is stopping, or the caller is who opens it.
         ValueError: the message's trace is live already.
     """
     caller = current_trace.get()
@@ -85,8 +85,13 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
         caller = _live_caller()
         if caller is not None and mode not in (EMIT, START):
             return _opened(run, arrival, mode, caller)
-    elif run.draining or arrival.enveloped:
+    elif run.draining or arrival.enveloped or run.openers:
         _refuse(run, arrival, None)
+        if mode in (ASK, STREAM) and asyncio.current_task() in run.openers:
+            raise FlowStateError(
+                f"flow {run.name!r} is still being opened, and what opens it can't wait for its answer: "
+                "ask in a task of its own, or once the flow runs"
+            )
     bound = run.max_traces if caller is None else 2 * run.max_traces  # who sets a trace going holds a place itself
     if run.used >= bound or (run.queue and caller is None):
         return None

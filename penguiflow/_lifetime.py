@@ -42,6 +42,7 @@ class Lifetime:
         if plan.resources is not None or subflows or self._lives:
             run.ready = asyncio.Event()
             self._keeper = run.loop.create_task(self._keep())
+            run.openers.add(self._keeper)
         self._said_start = False
         if not self._lives:
             self._say_start()
@@ -63,6 +64,7 @@ class Lifetime:
                 raise
             finally:
                 run.ready.set()
+                run.openers.clear()
             run.ready = None
             await self._over.wait()
 

@@ -83,6 +83,8 @@ class PluginLives:
         if function is None:
             return None
         task = self._run.loop.create_task(_outcome(function, self._flow))
+        if what == "start":
+            self._run.openers.add(task)
         try:
             _, late = await asyncio.wait([task], timeout=seconds)
         except asyncio.CancelledError:

@@ -81,6 +81,7 @@ class Run:
         self.strays: set[asyncio.Task[None]] = set()
         self.resources: Any = None if parent is None else parent.resources
         self.ready: asyncio.Event | None = None
+        self.openers: set[asyncio.Task[Any]] = set()  # who start plugins and open resources: no trace goes before that
         self.broken: BaseException | None = None
         self.draining: bool = False
         self.idle: list[Callable[[], None]] = []

@@ -69,6 +69,24 @@ async def test_one_that_cannot_be_started_is_left_out_of_this_run(caplog, way: A
     await asyncio.sleep(200)
 
 
+@in_time
+async def test_one_that_asks_its_own_flow_while_it_starts_is_told_at_once(caplog):
+    async def asks() -> None:
+        await flow.ask(1)
+
+    async def streams() -> None:
+        async with flow.stream(1) as chunks:
+            [chunk async for chunk in chunks]
+
+    flow = create(same, name="shop", plugins=[Life([], "a", asks), Life([], "b", streams)])
+    async with flow:
+        assert clock() == 1000
+        assert await flow.ask(1) == 1
+    said = "FlowStateError: flow 'shop' is still being opened, and what opens it can't wait for its answer"
+    assert [record.reason.startswith(f"start(flow): {said}") for record in flow.plugins] == [True, True]
+    assert len(errors(caplog)) == 2
+
+
 @pytest.mark.parametrize("way", ["raise OSError", "raise SystemExit", "await asyncio.Event().wait()"])
 @pytest.mark.parametrize("variable", ["PENGUIFLOW_PLUGINS_REQUIRE", "code", None])
 @in_time

@@ -373,6 +373,38 @@ async def test_an_error_of_a_playbooks_resources_fails_the_node_that_called_it()
             await flow.ask(0)
 
 
+# --- who opens the flow can't wait for it ---------------------------------------------------------
+
+
+@in_time
+async def test_what_opens_a_resource_cannot_wait_for_an_answer_of_its_own_flow():
+    @asynccontextmanager
+    async def warmed() -> AsyncIterator[None]:
+        await flow.ask(0)
+        yield
+
+    flow = create(reads, name="shop", resources=warmed)
+    with pytest.raises(FlowStateError, match="flow 'shop' is still being opened, and what opens it can't wait"):
+        await flow.__aenter__()
+    assert clock() == 1000
+
+
+@in_time
+async def test_a_task_that_it_starts_asks_and_waits_until_the_flow_is_open():
+    asked: list[asyncio.Task[str]] = []
+
+    @asynccontextmanager
+    async def warmed() -> AsyncIterator[str]:
+        asked.append(asyncio.create_task(flow.ask(0)))
+        flow.start(0)  # waits for nothing
+        await asyncio.sleep(1)
+        yield "warm"
+
+    flow = create(reads, resources=warmed)
+    async with flow:
+        assert await asked[0] == "warm for 0"
+
+
 # --- again ----------------------------------------------------------------------------------------
 
 
