@@ -204,6 +204,29 @@ def test_a_stand_in_goes_whatever_happened():
     assert (tries.func, tries.shape, tries.role) == before
 
 
+def test_stand_ins_go_in_any_order():
+    flow, before = create(tries), (tries.func, tries.shape, tries.role)
+    first, second = FakeNode(flow, "tries", returns=7), simulate_error(tries, fail_times=0)
+    first.__enter__()
+    second.__enter__()
+    assert run_one(flow, 1) == 7
+    first.__exit__(None, None, None)
+    assert run_one(flow, 1) == 2
+    assert (second.calls, len(first.calls)) == (2, 1)
+    second.__exit__(None, None, None)
+    assert (tries.func, tries.shape, tries.role) == before
+
+
+def test_a_stand_in_stands_in_one_place_at_a_time():
+    simulated = simulate_error(tries, fail_times=0)
+    with simulated:
+        with pytest.raises(RuntimeError, match="this stand-in for 'tries' is in its place already"), simulated:
+            pass
+        assert run_one(create(tries), 1) == 2
+    with simulated:
+        assert run_one(create(tries), 1) == 2
+
+
 @simulate_error(tries)
 def test_above_a_test_it_holds_for_the_test():
     flow = create(tries)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from penguiflow import Context, Node, PenguiFlow, RoutingRequest
-from penguiflow.testkit._swapping import AnyNode, Original, Swap, copied, found
+from penguiflow.testkit._swapping import AnyNode, Swap, copied, found
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
 
@@ -51,7 +51,6 @@ class Simulation:
         self._on_attempt: frozenset[int] | None = on_attempt
         self._timeout: bool = timeout
         self._swap: Swap = Swap(target)
-        self._original: Original = Original(target)
 
     @property
     def node(self) -> AnyNode:
@@ -59,7 +58,6 @@ class Simulation:
         return copied(self._target, self._body, self._policy)
 
     def __enter__(self) -> Self:
-        self._original = Original(self._target)
         self._swap.put(self._body, self._policy)
         return self
 
@@ -91,12 +89,12 @@ class Simulation:
 
     async def _body(self, message: Any, ctx: Context | None) -> Any:
         await self._meddle(None if ctx is None else ctx.attempt)
-        answer = self._original(message, ctx)
+        answer = self._swap.before(message, ctx)
         return answer if hasattr(answer, "__aiter__") else await answer
 
     async def _policy(self, request: RoutingRequest) -> Any:
         await self._meddle(0)
-        policy = self._original.role.policy
+        policy = self._swap.before.role.policy
         if policy is None:
             return None
         answer = getattr(policy, "select", policy)(request)

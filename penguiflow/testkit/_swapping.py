@@ -73,21 +73,40 @@ class Original:
 
 
 class Swap:
-    """A stand-in for one node, put in place and taken away again."""
+    """A stand-in for one node, put in place and taken away again.
+
+    Attributes:
+        before: What the node did before, or does again once a stand-in below this one has gone.
+    """
 
     def __init__(self, node: AnyNode) -> None:
         self.node: AnyNode = node
-        self._before: list[Original] = []
+        self.before: Original = Original(node)
 
     def put(self, body: Body, policy: Callable[[Any], Any] | None = None) -> None:
-        """Put `body` in the node's place; `policy` in that of a router's choice."""
-        self._before.append(Original(self.node))
+        """Put `body` in the node's place; `policy` in that of a router's choice.
+
+        Raises:
+            RuntimeError: it stands there already.
+        """
+        if self in _standing:
+            raise RuntimeError(f"this stand-in for {self.node.name!r} is in its place already: make another")
+        self.before = Original(self.node)
         fit(self.node, body, policy)
+        _standing.append(self)
 
     def undo(self) -> None:
-        """Take it away."""
-        before = self._before.pop()
-        self.node.func, self.node.shape, self.node.role = before.func, before.shape, before.role
+        """Take it away, whichever of the node's stand-ins came last."""
+        place = _standing.index(self)
+        del _standing[place]
+        above = next((other for other in _standing[place:] if other.node is self.node), None)
+        if above is None:
+            self.node.func, self.node.shape, self.node.role = self.before.func, self.before.shape, self.before.role
+        else:
+            above.before = self.before
+
+
+_standing: list[Swap] = []  # every stand-in that is in its place, in the order in which they came
 
 
 @contextmanager
