@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import BaseModel
@@ -312,11 +314,40 @@ def test_results_come_one_after_the_other_and_no_further():
 
 
 @pytest.mark.parametrize(
-    "func", [lambda x: x * 2, lambda x, ctx: x * (ctx.attempt + 2), tries.func], ids=["one", "two", "async"]
+    "func",
+    [
+        lambda x: x * 2,
+        lambda x, ctx: x * (ctx.attempt + 2),
+        lambda x, ctx=None: x * (ctx.attempt + 2),
+        lambda x, factor=2: x * factor,
+        Mock(return_value=2, spec=[]),
+        tries.func,
+    ],
+    ids=["one", "two", "named", "default", "mock", "async"],
 )
 def test_a_fake_may_be_any_function(func: Any):
     with FakeNode(flow := create(plain), "plain", func=func):
         assert run_one(flow, 1) == 2
+
+
+def test_a_fake_may_be_named_by_the_node_itself():
+    flow = create(plain.to(tries))
+    with FakeNode(flow, tries, func=int) as fake:  # a built-in one, without a signature
+        assert run_one(flow, 1) == 1
+    assert fake.messages == [1]
+    with pytest.raises(LookupError, match="has no node <Node search>: it has plain, tries"):
+        FakeNode(flow, search, returns=1)
+
+
+def test_an_error_that_a_fake_raises_again_and_again_does_not_grow():
+    error = KeyError("k")
+    lengths = []
+    with FakeNode(flow := create(plain), "plain", raises=error):
+        for _ in range(3):
+            with pytest.raises(FlowError):
+                run_one(flow, 1)
+            lengths.append(len(traceback.extract_tb(error.__traceback__)))
+    assert lengths == lengths[:1] * 3
 
 
 def test_a_fake_may_raise_take_its_time_and_write_chunks():

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from penguiflow import Context, PenguiFlow, RoutingRequest
-from penguiflow.testkit._swapping import Swap, found, kind
+from penguiflow import Context, Node, PenguiFlow, RoutingRequest
+from penguiflow.testkit._swapping import AnyNode, Swap, found, kind
 
 
 class Call(NamedTuple):
@@ -36,11 +36,11 @@ class FakeNode:
 
     Args:
         flow: The flow.
-        name: The node's name; in a subflow its path, as in `sub/inner/search`.
+        name: The node's name, in a subflow its path, as in `sub/inner/search`; or the node itself.
         returns: What each call returns; of a generating node, the list of what it yields.
         results: What the calls return, one after the other; an exception among them is raised.
         raises: What each call raises.
-        func: A function of the message, or of the message and the context, async or not.
+        func: A function of the message, or of the message and `ctx`, async or not.
         to: Of a router: the names of the nodes that messages go to.
         latency: Seconds that each call takes.
         chunks: The texts of the stream chunks that each call writes before it returns.
@@ -57,7 +57,7 @@ class FakeNode:
     def __init__(
         self,
         flow: PenguiFlow,
-        name: str,
+        name: str | AnyNode,
         *,
         returns: Any = _UNSET,
         results: Iterable[Any] = _UNSET,
@@ -68,6 +68,7 @@ class FakeNode:
         chunks: Sequence[str] = (),
     ) -> None:
         node = found(flow, name)
+        name = node.name if isinstance(name, Node) else name
         ways = {"returns": returns, "results": results, "raises": raises, "func": func, "to": to}
         self._ways: dict[str, Any] = {way: value for way, value in ways.items() if value is not _UNSET}
         if len(self._ways) != 1:
@@ -123,7 +124,7 @@ class FakeNode:
     async def _answer(self, message: Any, ctx: Context | None) -> Any:
         ((way, value),) = self._ways.items()
         if way == "raises":
-            raise value
+            raise value.with_traceback(None) if isinstance(value, BaseException) else value
         if way == "func":
             answer = value(message, ctx) if _takes_two(value) else value(message)
             return await answer if inspect.isawaitable(answer) else answer
@@ -142,8 +143,11 @@ class FakeNode:
 
 
 def _takes_two(func: Callable[..., Any]) -> bool:
+    """Whether it takes the context too: by the rule that holds for a node's own function."""
     try:
-        inspect.signature(func).bind(None, None)
-    except TypeError:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # some built-in ones have no signature
         return False
-    return True
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in places if p.default is p.empty]
+    return len(required) == 2 or (len(places) > 1 and places[1].name == "ctx")

@@ -20,6 +20,7 @@ from penguiflow.testkit._recording import Recording
 from penguiflow.testkit._running import Streamed
 from penguiflow.testkit._sequence import Steps
 from penguiflow.testkit._simulating import Simulation, simulate_error
+from penguiflow.testkit._swapping import AnyNode
 from penguiflow.testkit._taped import Played
 from penguiflow.testkit._virtual import VirtualTime, quiet
 
@@ -61,7 +62,7 @@ class FlowKit:
         """Let a node fail from now on; see `penguiflow.testkit.simulate_error`."""
         return self._ends.enter_context(simulate_error(*args, **kwargs))
 
-    def fake(self, flow: PenguiFlow, name: str, **kwargs: Any) -> FakeNode:
+    def fake(self, flow: PenguiFlow, name: str | AnyNode, **kwargs: Any) -> FakeNode:
         """Put a fake in the place of a node from now on; see `penguiflow.testkit.FakeNode`."""
         return self._ends.enter_context(FakeNode(flow, name, **kwargs))
 

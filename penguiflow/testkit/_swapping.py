@@ -37,8 +37,8 @@ def paths(flow: PenguiFlow, prefix: str = "") -> Iterator[tuple[str, AnyNode]]:
             yield from paths(inner, f"{prefix}{node.name}/{inner.name}/")
 
 
-def found(flow: PenguiFlow, name: str) -> AnyNode:
-    """The node of that name, or of that path in a subflow.
+def found(flow: PenguiFlow, name: str | AnyNode) -> AnyNode:
+    """The node of that name, or of that path in a subflow; a node of the flow is itself.
 
     Raises:
         LookupError: there is none; the text lists those there are.
@@ -46,8 +46,10 @@ def found(flow: PenguiFlow, name: str) -> AnyNode:
     if not isinstance(flow, PenguiFlow):
         raise TypeError(f"give the flow, as create(...) makes it, not {flow!r:.80}")
     known = dict(paths(flow))
-    if name not in known:
-        raise LookupError(f"flow {flow.name!r} has no node {name!r}: it has {', '.join(known)}")
+    if isinstance(name, Node) and any(node is name for node in known.values()):
+        return name
+    if not (isinstance(name, str) and name in known):
+        raise LookupError(f"flow {flow.name!r} has no node {name!r:.80}: it has {', '.join(known)}")
     return known[name]
 
 
