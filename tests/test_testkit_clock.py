@@ -10,11 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor, Future
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 
-from penguiflow import Context, FlowError, FlowErrorCode, FlowEvent, Message, Node, create, node
+from penguiflow import Context, FlowError, FlowErrorCode, FlowEvent, Message, Node, PenguiFlow, create, node
 from penguiflow.testkit import (
     Clock,
     VirtualLoop,
@@ -129,8 +132,11 @@ async def test_in_a_loop_that_runs_already_it_holds_for_the_block():
     assert loop.time() >= before + 3 * HOUR
 
 
-async def test_a_flow_that_runs_by_the_real_clock_is_refused():
-    async with create(same, name="early") as flow:
+@pytest.mark.parametrize("kind", [PenguiFlow, type("Mine", (PenguiFlow,), {})])
+async def test_a_flow_that_runs_by_the_real_clock_is_refused(kind: type[PenguiFlow]):
+    flow = create(same, name="early")
+    flow.__class__ = kind
+    async with flow:
         with pytest.raises(RuntimeError, match="flow 'early' runs already, and goes by the real clock"):
             with virtual_time():
                 pass
@@ -237,6 +243,93 @@ def test_not_while_an_executors_job_is_under_way():
         assert run_one(flow, 1) == 1
     assert 0 < clock.elapsed < 20
     timer.join()
+
+
+class Hesitant(Future[Any]):
+    """Lets time pass after each of those who wait has heard that it is done."""
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        def hesitantly(done: Future[Any]) -> None:
+            fn(done)
+            threading.Event().wait(0.03)
+
+        super().add_done_callback(hesitantly)
+
+
+class OwnThread(Executor):
+    """Runs its job in a thread that ends with it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        job = Hesitant()
+        self.thread = threading.Timer(0.01, lambda: job.set_result(fn(*args)))
+        self.thread.start()
+        return job
+
+
+def test_not_between_the_end_of_a_job_and_the_arrival_of_its_answer():
+    executor = OwnThread()
+
+    async def ticks() -> None:
+        while True:
+            await asyncio.sleep(0.001)
+
+    async def main() -> str:
+        ticking = asyncio.ensure_future(ticks())
+        try:
+            async with asyncio.timeout(0.5):
+                return await asyncio.get_running_loop().run_in_executor(executor, str, 7)
+        finally:
+            ticking.cancel()
+
+    with virtual_time() as clock:
+        assert asyncio.run(main()) == "7"
+        asyncio.run(asyncio.sleep(HOUR))
+    assert HOUR <= clock.elapsed < HOUR + 20
+    executor.thread.join()
+
+
+def test_not_while_a_worker_of_anyio_has_a_job():
+    release = threading.Event()
+    timer = threading.Timer(0.03, release.set)
+
+    async def main() -> bool:
+        with anyio.fail_after(HOUR):
+            done = await anyio.to_thread.run_sync(release.wait, 20)
+            await anyio.to_thread.run_sync(int)
+        await anyio.sleep(HOUR)
+        return done
+
+    with virtual_time() as clock:
+        timer.start()
+        assert anyio.run(main)
+    timer.join()
+    assert HOUR <= clock.elapsed < HOUR + 20
+
+
+def test_a_loop_that_other_threads_call_is_no_deadlock():
+    with virtual_time() as clock, anyio.from_thread.start_blocking_portal() as portal:
+        threading.Event().wait(0.03)
+        assert portal.call(arun_one, create(nap), HOUR) == HOUR
+    assert clock.elapsed >= HOUR
+
+
+def test_other_threads_put_off_the_word_of_a_deadlock_for_a_while_only(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("penguiflow.testkit._loops.PATIENCE_S", 0.03)
+    silent = threading.Event()
+    thread = threading.Thread(target=silent.wait)
+    thread.start()
+    with virtual_time() as clock, pytest.raises(RuntimeError, match="a deadlock"):
+        asyncio.run(stuck.func(1))
+    assert clock.elapsed > 0.02
+    silent.set()
+    thread.join()
+
+    async def main() -> None:
+        await asyncio.to_thread(int)  # its thread stays, and is no other
+        await stuck.func(1)
+
+    with virtual_time() as clock, pytest.raises(RuntimeError, match="a deadlock"):
+        asyncio.run(main())
 
 
 def test_time_goes_as_it_really_does_while_a_job_is_under_way():

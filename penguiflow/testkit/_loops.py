@@ -1,8 +1,9 @@
 """Event loops whose clock jumps to the next timer, so that waiting costs nothing. All else is asyncio's own.
 
 Rules: the clock jumps only when no task can run and nothing is due from outside. Due from outside is: a job of an
-executor, a child process, and a socket or pipe that a task waits for, but for one that only listens. While any of these
-is under way, time goes as it really does. Where nothing at all can happen any more, the loop says so and ends.
+executor or of anyio's worker threads, a child process, and a socket or pipe that a task waits for, but for one that only
+listens. While any of these is under way, time goes as it really does. Where nothing at all can happen any more, the loop
+says so and ends; while other threads live, which might call it, it waits for them a while first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from penguiflow.testkit._clock import Clock, real_monotonic
@@ -25,7 +28,11 @@ _FRAMES = ("cr_frame", "ag_frame", "gi_frame")
 _AWAITED = ("cr_await", "ag_await", "gi_yieldfrom")
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 
-PATIENCE_S = 20.0  # real seconds that a silent socket may hold up the clock
+_POOL = "virtual loop"  # what the names of the threads that run its jobs begin with
+_NO_QUEUE = SimpleNamespace(unfinished_tasks=0)
+
+PATIENCE_S = 20.0  # real seconds that a silent socket may hold up the clock, and a silent thread the word of a deadlock
+SLICE_S = 0.01  # real seconds until threads are looked at again
 
 
 class Deadlock(RuntimeError):
@@ -47,7 +54,6 @@ class Jumping(asyncio.SelectorEventLoop):
         self.clock: Clock = clock
         self._offset: float = offset
         self._jobs: int = 0
-        self._counting: threading.Lock = threading.Lock()
         self._children: list[asyncio.SubprocessTransport] = []
         self._silent: float = 0.0
         self._selector: selectors.BaseSelector
@@ -69,12 +75,12 @@ class Jumping(asyncio.SelectorEventLoop):
             return ready
         if self._jobs or self.clock.holds or self._has_children():
             return self._waited(timeout)
+        if any(map(self._works_for_us, threading.enumerate())):
+            return self._waited(SLICE_S if timeout is None else min(timeout, SLICE_S))
         if not self.jumps_over_sockets and (keys := list(self._waited_for())):
             return self._listened(timeout, keys)
         if timeout is None:
-            raise Deadlock(
-                "every task is blocked, no timer is set and nothing is due from outside: a deadlock" + blocked(self)
-            )
+            return self._heard()
         self.clock.advance(timeout)
         self._clock_resolution = max(1e-9, 4 * math.ulp(self.time()))  # else timers far ahead would never be due
         return []
@@ -99,6 +105,29 @@ class Jumping(asyncio.SelectorEventLoop):
             )
         return ready
 
+    def _heard(self) -> Ready:
+        """What comes where no timer is set: only another thread can still bring something.
+
+        Raises:
+            Deadlock: there is none, or it brought nothing.
+        """
+        until = real_monotonic() + PATIENCE_S
+        while real_monotonic() < until and any(map(self._may_call_us, threading.enumerate())):
+            if ready := self._waited(SLICE_S):
+                return ready
+        raise Deadlock(
+            "every task is blocked, no timer is set and nothing is due from outside: a deadlock" + blocked(self)
+        )
+
+    def _works_for_us(self, thread: threading.Thread) -> bool:
+        """Whether it is a worker of anyio's, and has something to do for this loop."""
+        return getattr(thread, "loop", None) is self and bool(getattr(thread, "queue", _NO_QUEUE).unfinished_tasks)
+
+    def _may_call_us(self, thread: threading.Thread) -> bool:
+        """Whether it is another thread than this one and those that wait for a job of this loop's."""
+        idle = thread.name.startswith(_POOL) or getattr(thread, "loop", None) is self
+        return not idle and thread is not threading.current_thread()
+
     def _waited_for(self) -> Iterator[selectors.SelectorKey]:
         """Sockets and pipes that something may come from: not the loop's own, and none that only listens."""
         own = self._ssock.fileno()  # type: ignore[attr-defined]  # every selector loop has it, to be woken by threads
@@ -115,20 +144,23 @@ class Jumping(asyncio.SelectorEventLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         job = (self._pool() if executor is None else executor).submit(func, *args)
-        with self._counting:
-            self._jobs += 1
-        job.add_done_callback(self._came_back)
-        return asyncio.wrap_future(job, loop=self)
+        self._jobs += 1
+        answer = asyncio.wrap_future(job, loop=self)
+        job.add_done_callback(self._came_back)  # after that: its answer is in the loop before it stops counting
+        return answer
 
     def _pool(self) -> Any:
         """The default executor, which has to be known here: its jobs are counted."""
         if getattr(self, "_default_executor", None) is None:
-            self.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+            self.set_default_executor(ThreadPoolExecutor(thread_name_prefix=_POOL))
         return self._default_executor  # type: ignore[attr-defined]  # every loop of asyncio has it
 
     def _came_back(self, _: object) -> None:
-        with self._counting:  # by any thread
-            self._jobs -= 1
+        with suppress(RuntimeError):  # the loop is closed, and counts no more
+            self.call_soon_threadsafe(self._uncount)
+
+    def _uncount(self) -> None:
+        self._jobs -= 1
 
     async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
         """As ever; it waits for threads."""
