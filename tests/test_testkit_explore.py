@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +116,163 @@ def test_it_takes_no_lucky_seed(start: int):
             explore(flow, **options, seed=start)
 
 
+# --- races of other shapes ------------------------------------------------------------------------
+
+
+def early_signal() -> PenguiFlow:
+    """Tells that something is there before it is."""
+    ready, box = asyncio.Event(), []
+
+    async def fill(name: str) -> str:
+        ready.set()
+        await asyncio.sleep(0)
+        box.append(name)
+        return name
+
+    async def use(name: str) -> str:
+        await ready.wait()
+        await asyncio.sleep(0)
+        return box[0]
+
+    first, left, right = Node(same.func), Node(fill), Node(use)
+    return create(first.to(left, right))
+
+
+def task_not_awaited() -> PenguiFlow:
+    """Hopes that two turns of the loop are enough for a task of its own."""
+
+    async def hope(x: int) -> int:
+        found: list[int] = []
+
+        async def look() -> None:
+            await asyncio.sleep(0)
+            found.append(x)
+
+        looking = asyncio.ensure_future(look())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        answer = found[0]
+        await looking
+        return answer
+
+    return create(Node(hope))
+
+
+def changed_while_read() -> PenguiFlow:
+    """Iterates over what another message changes."""
+    members = {"early": 0}
+
+    async def visit(name: str) -> str:
+        if name == "late":
+            for _ in range(2):
+                await asyncio.sleep(0)
+            members[name] = 1
+            return name
+        for member in members:
+            await asyncio.sleep(0)
+            del member
+        return name
+
+    return create(Node(visit))
+
+
+def lock_order() -> PenguiFlow:
+    """Takes two locks in the order that suits it: another one has the second, and waits for the first."""
+    locks = {"a": asyncio.Lock(), "b": asyncio.Lock()}
+
+    async def both(order: str) -> str:
+        for _ in range(6 if order == "ba" else 0):
+            await asyncio.sleep(0)
+        async with locks[order[0]]:
+            await asyncio.sleep(0)
+            async with locks[order[1]]:
+                return order
+
+    return create(Node(both))
+
+
+def unseen_failure() -> PenguiFlow:
+    """What its task fails with, nobody hears."""
+    users: set[int] = set()
+
+    async def enter(x: int) -> int:
+        async def check() -> None:
+            for _ in range(4 * x):
+                await asyncio.sleep(0)
+            users.add(x)
+            await asyncio.sleep(0)
+            assert users == {x}
+            users.discard(x)
+
+        await asyncio.wait([asyncio.ensure_future(check())])
+        return x
+
+    return create(Node(enter))
+
+
+OTHERS: dict[str, tuple[Callable[[], PenguiFlow], Any, str]] = {
+    "early signal": (early_signal, "x", "IndexError"),
+    "task not awaited": (task_not_awaited, 1, "IndexError"),
+    "changed while read": (changed_while_read, ["early", "late"], "dictionary changed size"),
+    "lock order": (lock_order, ["ab", "ba"], "a deadlock"),
+    "unseen failure": (unseen_failure, [0, 1], "Task exception was never retrieved: AssertionError"),
+}
+
+
+def found_in(race: str, seen: list[str] | None = None, **options: Any) -> BrokenOrder:
+    flow, message, _ = OTHERS[race]
+    messages = message if isinstance(message, list) else [message]
+
+    async def scenario(running: PenguiFlow) -> None:
+        with running.watch(
+            lambda event: None if seen is None else seen.append(f"{event.event_type} {event.node_name}")
+        ):
+            await asyncio.gather(*(running.start(message).results() for message in messages))
+
+    with pytest.raises(BrokenOrder) as caught:
+        explore(flow, scenario=scenario, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize("race", OTHERS)
+def test_races_of_other_shapes_are_found_and_found_again(race: str):
+    found = found_in(race)
+    assert found.seed is not None
+    assert OTHERS[race][2] in str(found)
+    again = found_in(race, seed=found.seed, runs=1)
+    assert (again.seed, str(again).partition("\n")[0]) == (
+        found.seed,
+        str(found).partition("\n")[0].replace(f"order {found.seed + 1} of 200", "order 1 of 1"),
+    )
+
+
+def test_a_seed_breaks_the_same_way_in_another_process_with_other_hashes():
+    """What it prints is the seed and the whole order of events in the run that broke."""
+    script = "from tests.test_testkit_explore import told; print(told())"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=True,
+        ).stdout
+        for hashes in ("1", "2")
+    }
+    assert said == {f"{told()}\n"}
+
+
+def told() -> str:
+    """The orders of events in which each of the races is found."""
+    seen: list[str] = []
+    for race in OTHERS:
+        seen.append(race)
+        seen.append(str(found_in(race, seen).seed))
+    return " ".join(seen)
+
+
 # --- what it says ---------------------------------------------------------------------------------
 
 
@@ -147,6 +308,25 @@ def test_the_error_names_the_seed_the_order_and_how_to_see_it_again():
     assert f"the same again: explore(..., seed={seed}, runs=1)" in str(caught.value)
     twin = pickle.loads(pickle.dumps(caught.value))
     assert (twin.seed, str(twin)) == (seed, str(caught.value))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_pytest_itself_fails_with_breaks_a_run_and_a_skip_does_not(grouped: bool):
+    async def raises(exc: type[BaseException] | None) -> None:
+        with pytest.raises(ValueError, match="never"):
+            if exc is not None:
+                raise exc
+
+    async def scenario(flow: PenguiFlow) -> None:
+        if not grouped:
+            return await raises(None)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(raises(None))
+
+    with pytest.raises(BrokenOrder, match="(?i)did not raise|ExceptionGroup"):
+        explore(create(same), scenario=scenario)
+    with pytest.raises(pytest.skip.Exception):
+        explore(create(same), scenario=lambda flow: raises(pytest.skip.Exception))
 
 
 def test_random_starts_from_the_seed_and_is_given_back():

@@ -1,7 +1,8 @@
 """`explore`: the same messages through a flow in many orders of its tasks' steps, until a claim breaks.
 
 Rules: each run has a fresh loop in virtual time, and `random` starts from the run's seed, so that a seed fails the same
-way again. The first run has the natural order: what fails there needs no luck.
+way again. The first run has the natural order: what fails there needs no luck. An error that a task dies of unseen
+breaks a run as well.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -61,7 +63,8 @@ def explore(
         How many runs there were, if no claim broke.
 
     Raises:
-        BrokenOrder: a claim broke, or the flow failed. It names the seed: `explore(..., seed=17, runs=1)` breaks again.
+        BrokenOrder: a claim broke, the flow failed, or a task of the nodes' own died of an error. It
+            names the seed: `explore(..., seed=17, runs=1)` breaks again.
         RuntimeError: an event loop is running: a test that explores isn't async.
         ValueError: `runs` is below 1.
     """
@@ -77,7 +80,9 @@ def explore(
         made = flow if isinstance(flow, PenguiFlow) else flow()
         try:
             _run(made, act, chosen)
-        except Exception as exc:
+        except BaseException as exc:
+            if not _is_failure(exc):
+                raise
             raise _broken(exc, chosen, number, runs) from exc
     return runs
 
@@ -100,12 +105,29 @@ def _run(flow: PenguiFlow, act: Scenario, seed: int | None) -> None:
         async with flow:
             await act(flow)
 
-    with VirtualTime() as clock, _seeded(seed), asyncio.Runner(loop_factory=_factory(seed, clock)) as runner:
+    lost: list[dict[str, Any]] = []
+    with VirtualTime() as clock, _seeded(seed), asyncio.Runner(loop_factory=_factory(seed, clock, lost)) as runner:
         runner.run(main())
+    if lost:
+        error = lost[0].get("exception")
+        raise AssertionError(f"{lost[0]['message']}{'' if error is None else f': {error!r}'}") from error
 
 
-def _factory(seed: int | None, clock: Clock) -> Callable[[], asyncio.AbstractEventLoop]:
-    return lambda: ShufflingLoop(seed, clock)
+def _factory(seed: int | None, clock: Clock, lost: list[dict[str, Any]]) -> Callable[[], asyncio.AbstractEventLoop]:
+    def made() -> asyncio.AbstractEventLoop:
+        loop = ShufflingLoop(seed, clock)
+        loop.set_exception_handler(lambda _, context: lost.append(context))
+        return loop
+
+    return made
+
+
+def _is_failure(exc: BaseException) -> bool:
+    """Whether it is for who explores: an error, or what pytest.fail and pytest.raises raise, not a skip or Ctrl-C."""
+    if isinstance(exc, BaseExceptionGroup):
+        return all(map(_is_failure, exc.exceptions))
+    pytest: Any = sys.modules.get("pytest")
+    return isinstance(exc, Exception) or (pytest is not None and isinstance(exc, pytest.fail.Exception))
 
 
 @contextmanager
@@ -118,7 +140,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
         random.setstate(before)
 
 
-def _broken(exc: Exception, seed: int | None, number: int, runs: int) -> BrokenOrder:
+def _broken(exc: BaseException, seed: int | None, number: int, runs: int) -> BrokenOrder:
     what = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     if seed is None:
         text = f"it breaks in the natural order already: {what}"

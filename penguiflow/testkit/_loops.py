@@ -1,9 +1,9 @@
 """Event loops whose clock jumps to the next timer, so that waiting costs nothing. All else is asyncio's own.
 
 Rules: the clock jumps only when no task can run and nothing is due from outside. Due from outside is: a job of an
-executor or of anyio's worker threads, a child process, and a socket or pipe that a task waits for, but for one that only
-listens. While any of these is under way, time goes as it really does. Where nothing at all can happen any more, the loop
-says so and ends; while other threads live, which might call it, it waits for them a while first.
+executor or of anyio's worker threads, a child process, and a socket or pipe that a task waits for, but for one that
+only listens. While any of these is under way, time goes as it really does. Where nothing at all can happen any more,
+the loop says so and ends; while other threads live, which might call it, it waits for them a while first.
 """
 
 from __future__ import annotations
