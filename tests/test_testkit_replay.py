@@ -10,18 +10,19 @@ import math
 import pathlib
 import subprocess
 import sys
+import zoneinfo
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from penguiflow import WM, Budget, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
 from penguiflow.testkit import UNSET, Act, Attempt, FakeNode, Recording, Run, arecord, record, replay, to_pytest
 from tests.utils import bazaar
-from tests.utils.bazaar import Deal, Kind, Offer, Opaque, Refused, Wish
+from tests.utils.bazaar import Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Wish
 from tests.utils.nodes import nap, same
 
 ROOT = Path(__file__).parents[1]
@@ -187,10 +188,12 @@ def test_the_test_file_passes_and_is_plain_python(name: str, tmp_path: Path):
 
 def test_the_test_file_fails_when_the_flow_is_wired_otherwise(tmp_path: Path):
     source = to_pytest(record(*FLOWS["market"]), f"{WHERE}:market")
-    code, said = outcome(source.replace("market, Message(", "thinking, Message("), tmp_path)
+    code, said = outcome(
+        source.replace("        market,\n", "        thinking,\n").replace("(market, [", "(thinking, ["), tmp_path
+    )
     assert code != 0
     assert "1 failed" in said or "error" in said
-    given = '"seal",\n        [Offer(name="figs", price=0.'
+    given = '"seal",\n        [\n            Offer(name="figs", price=0.'
     changed = source.replace(f"{given}25", f"{given}26")
     assert changed != source
     code, said = outcome(changed, tmp_path)
@@ -208,10 +211,18 @@ def test_the_file_reads_like_one_that_a_person_wrote():
     source = to_pytest(made, "tests.utils.nodes:same", name="test_it")
     head, body = source.split("\n\nRUNS", 1)
     assert head.splitlines()[2:] == [
-        "Each node gives what it gave then, after as long; the flow between them is what runs. Time is virtual.",
+        "Each node gives what it gave then, after as long; the flow between them is what",
+        "runs. Time is virtual.",
         '"""',
         "",
-        "from penguiflow.testkit import Attempt, Run, assert_node_sequence, assert_retries, replay",
+        "from penguiflow.testkit import (",
+        "    Attempt,",
+        "    Run,",
+        "    assert_node_sequence,",
+        "    assert_retries,",
+        "    replay,",
+        ")",
+        "",
         "from tests.utils.bazaar import Offer, Refused, Wish",
         "from tests.utils.nodes import same",
     ]
@@ -279,6 +290,8 @@ VALUES = [
     math.inf,
     'it\'s "quoted"\n',
     'double "only"',
+    "both ' and \" and \\ and \u2028 and \x00",
+    b"it's",
     b"\x00bytes",
     [1, (2,), {3}, frozenset({4}), set(), frozenset(), ()],
     {"a": {1: [None]}},
@@ -286,7 +299,16 @@ VALUES = [
     Decimal("1.10"),
     bazaar.uuid.UUID(int=5),
     datetime.datetime(2030, 1, 2, 3, 4, tzinfo=datetime.UTC),
+    datetime.datetime(2030, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=1), "here")),
+    datetime.datetime(2030, 6, 2, 3, fold=1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+    Slot.model_validate({"at": "2030-01-02T03:04:05Z"}),  # a zone of pydantic's own
+    Slot.model_validate({"at": "2030-01-02T03:04:05+02:00"}),
+    datetime.time(1, tzinfo=datetime.UTC),
     datetime.timedelta(seconds=1.5),
+    Rights.READ,
+    Rights.READ | Rights.WRITE,
+    Rights(0),
+    [{"key": "a long text " * 9, "more": ["another long text " * 3] * 4}, {"none": []}],
     pathlib.PurePosixPath("a/b"),
     Offer("x", 1.0, (3,)),
     Deal(Offer("x", 1.0), bazaar.uuid.UUID(int=1)),
@@ -304,6 +326,75 @@ def test_a_value_comes_back_equal_from_the_file(value: Any, tmp_path: Path):
     (run,) = names["RUNS"]
     assert (run.takes, run.attempts[0].returns) == (value, value)
     assert type(run.takes) is type(value)
+    assert formatted(source)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_formatters_leave_the_file_as_it_is(name: str):
+    source = to_pytest(record(*FLOWS[name]), f"{WHERE}:{name}", folder="..")
+    assert formatted(source)
+    assert formatted(source, "--line-length=120")
+
+
+def formatted(source: str, *options: str) -> bool:
+    """Whether ruff finds nothing to change."""
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", *options, "-"]
+    done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8", timeout=60, check=True)
+    assert done.stdout == source
+    return True
+
+
+@pytest.mark.parametrize("value", [ValueError("x"), math.nan, [math.nan, 1.0]], ids=repr)
+def test_what_does_not_compare_is_counted(value: Any, tmp_path: Path):
+    source = to_pytest(record(bazaar.built(), value), f"{WHERE}:built")
+    assert "    # What came out doesn't compare.\n    assert len(played.outputs) == 1\n" in source
+    code, said = outcome(source, tmp_path)
+    assert code == 0, said
+
+
+class Array:
+    """Answers a comparison as arrays do."""
+
+    def __eq__(self, other: object) -> Any:
+        return Array()
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of an array is ambiguous")
+
+    def __repr__(self) -> str:
+        return "Array"
+
+
+def test_values_that_compare_as_arrays_do_are_replayed():
+    recording = record(bazaar.built(), Array())
+    assert replay(bazaar.built(), recording.message, recording.runs).outcome == "completed"
+
+
+def test_secrets_are_never_written():
+    message = Login(name="me", key=SecretStr("hunter2"))
+    with pytest.raises(ValueError, match="the message can't be written as Python: it has a pydantic.types.SecretStr"):
+        to_pytest(record(bazaar.built(), message), f"{WHERE}:built")
+    flow = create(Node(same.func, "open"), name="vault")
+    with FakeNode(flow, "open", returns=message):
+        source = to_pytest(record(flow, 1), f"{WHERE}:built")
+    assert "# open runs itself" in source
+    assert "hunter2" not in source
+
+
+def test_names_and_ids_stay_in_their_places_whatever_is_in_them():
+    hostile = "x" + '"' * 3 + "\nraise SystemExit\n" + "'" * 3 + "\r#"
+    flow = create(Node(same.func, hostile), name=hostile)
+    with FakeNode(flow, hostile, returns=Opaque()):
+        source = to_pytest(record(flow, Message(payload=hostile, trace_id=hostile)), f"{WHERE}:built")
+    module = ast.parse(source)
+    assert [type(part) for part in module.body] == [ast.Expr, *[ast.ImportFrom] * 3, ast.Assign, ast.FunctionDef]
+    assert "def test_x____raise_SystemExit_______completed():\n" in source
+    assert formatted(source)
+
+
+def test_a_test_is_found_by_pytest_whatever_it_is_called():
+    source = to_pytest(record(bazaar.built(), 1), f"{WHERE}:built", name="42 is the answer")
+    assert "def test_42_is_the_answer():" in source
 
 
 def test_errors_of_flows_are_written_by_their_code():

@@ -1,6 +1,7 @@
-"""A recorded trace of flow 'desk': completed after 5.01 s.
+"""A recorded trace of flow 'desk': completed after 5 s.
 
-Each node gives what it gave then, after as long; the flow between them is what runs. Time is virtual.
+Each node gives what it gave then, after as long; the flow between them is what
+runs. Time is virtual.
 """
 
 import pathlib
@@ -16,15 +17,19 @@ RUNS = [
     Run(
         "triage",
         Question(text="Why does it rain?"),
-        attempts=[
-            Attempt(0.0, returns=Question(text="why does it rain?")),
-        ],
+        attempts=[Attempt(0.0, returns=Question(text="why does it rain?"))],
     ),
     Run(
         "search",
         Question(text="why does it rain?"),
         attempts=[
-            Attempt(5.013321, returns=Found(topic="rain", text="Warm air rises, cools, and lets go of its water.")),
+            Attempt(
+                5.002255,
+                returns=Found(
+                    topic="rain",
+                    text="Warm air rises, cools, and lets go of its water.",
+                ),
+            ),
         ],
     ),
     Run(
@@ -55,6 +60,19 @@ RUNS = [
 def test_desk_completed():
     played = replay(desk, {"text": "Why does it rain?"}, RUNS)
     assert played.outcome == "completed"
-    assert played.outputs == [Answer(text="Warm air rises, cools, and lets go of its water.")]
-    assert played.chunks == ["Warm ", "air ", "rises, ", "cools, ", "and ", "lets ", "go ", "of ", "its ", "water. "]
+    assert played.outputs == [
+        Answer(text="Warm air rises, cools, and lets go of its water."),
+    ]
+    assert played.chunks == [
+        "Warm ",
+        "air ",
+        "rises, ",
+        "cools, ",
+        "and ",
+        "lets ",
+        "go ",
+        "of ",
+        "its ",
+        "water. ",
+    ]
     assert_node_sequence(desk, ["triage", "search", "reply"])

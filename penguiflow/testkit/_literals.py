@@ -14,12 +14,14 @@ import math
 import pathlib
 import sys
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from penguiflow import FlowError, Message
+from penguiflow.testkit._layout import quoted
 
 _PLAIN = (bool, int, bytes, type(None))
 _BY_REPR = {decimal.Decimal: "decimal", uuid.UUID: "uuid"}
@@ -57,16 +59,32 @@ class Writer:
         if kind in _CONTAINERS:
             return _CONTAINERS[kind](self, value)
         if isinstance(value, enum.Enum):
-            return f"{self.name(kind)}.{value.name}" if value.name else self._call(kind, [value.value], {})
+            return self._member(value, kind)
         if kind in _DATES:
-            self.module("datetime")
-            return repr(value)
+            return self._date(value)
         if kind in _BY_REPR:
             self.imported(_BY_REPR[kind], kind.__name__)
             return repr(value)
         if isinstance(value, pathlib.PurePath):
             return self._call(kind, [str(value)], {})
         return self._object(value, kind)
+
+    def _member(self, value: enum.Enum, kind: type) -> str:
+        named = value.name is not None and getattr(kind, value.name, None) is value  # some flags are several
+        return f"{self.name(kind)}.{value.name}" if named else self._call(kind, [value.value], {})
+
+    def _date(self, value: Any) -> str:
+        """A date or time; in a zone of an unknown kind, at the same distance from UTC."""
+        zone = getattr(value, "tzinfo", None)
+        self.module("datetime")
+        if zone is None or type(zone) is datetime.timezone:
+            return repr(value)
+        if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
+            self.module("zoneinfo")
+            return f"{repr(value.replace(tzinfo=None))[:-1]}, tzinfo=zoneinfo.ZoneInfo({quoted(zone.key)}))"
+        if (distance := value.utcoffset()) is None:
+            raise Unwritable(f"a time in a zone that no test can make ({value!r:.80})")
+        return repr(value.replace(tzinfo=datetime.timezone(distance)))
 
     def _object(self, value: Any, kind: type) -> str:
         if isinstance(value, Message):
@@ -143,12 +161,6 @@ class Writer:
     def module(self, name: str) -> None:
         """Note an import of a module."""
         self.imports.setdefault(name, {})
-
-
-def quoted(text: str) -> str:
-    """A string in double quotes, where it has none itself."""
-    plain = repr(text)
-    return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in plain else plain
 
 
 def _public_home(kind: type) -> str:

@@ -1,22 +1,22 @@
 """`to_pytest`: a recorded trace as a test file.
 
 Rules: the file is plain Python that a person can read and change. What can't be written down is left out, with a
-comment that says so: the node in question runs itself, then.
+comment that says so: the node in question runs itself, then. It is laid out as formatters do it.
 """
 
 from __future__ import annotations
 
+import pickle
 import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from penguiflow import PenguiFlow
-from penguiflow.testkit._literals import Unwritable, Writer, quoted
+from penguiflow.testkit._layout import WIDTH, laid_out, quoted
+from penguiflow.testkit._literals import Unwritable, Writer
 from penguiflow.testkit._recording import Recording
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Run
-
-WIDTH = 118
 
 
 def to_pytest(
@@ -71,9 +71,11 @@ def _found(module: str, attribute: str) -> Any:
 def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[str]:
     played = recording.played
     why = f", with {played.code}" if played.code else ""
-    yield f'"""A recorded trace of flow {recording.flow.name!r}: {played.outcome} after {played.took_s:.3g} s{why}.'
+    flow = repr(recording.flow.name).replace('"', '\\"')
+    yield f'"""A recorded trace of flow {flow}: {played.outcome} after {played.took_s:.3g} s{why}.'
     yield ""
-    yield "Each node gives what it gave then, after as long; the flow between them is what runs. Time is virtual."
+    yield "Each node gives what it gave then, after as long; the flow between them is what"
+    yield "runs. Time is virtual."
     yield '"""'
     yield ""
     names = ["Run", "replay"]
@@ -92,9 +94,33 @@ def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[
         yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent{below}))"
     if modules:
         yield ""
+    sections: dict[int, list[str]] = {}
     for module, found in sorted(writer.imports.items()):
         if found:
-            yield f"from {module} import {', '.join(sorted(found))}"
+            origin = _origin(module)
+            if folder is not None:
+                origin = min(1, origin)  # what is imported by way of sys.path looks installed to sorters
+            sections.setdefault(origin, []).append(_import(module, sorted(found, key=_rank)))
+    yield "\n\n".join("\n".join(lines) for _, lines in sorted(sections.items()))
+
+
+def _origin(module: str) -> int:
+    """Python's own modules come first, those of installed packages next, and the user's own last."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return 0
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    return 1 if package == "penguiflow" or "site-packages" in file else 2
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Constants come before classes, and these before all else."""
+    return 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name
+
+
+def _import(module: str, names: list[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    return line if len(line) <= WIDTH else "\n".join([f"from {module} import (", *(f"    {n}," for n in names), ")"])
 
 
 def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> Iterator[str]:
@@ -104,61 +130,72 @@ def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> 
         raise ValueError(f"the message can't be written as Python: it has {exc}") from None
     runs = [line for run in recording.runs for line in _run(run, writer)]
     yield ""
-    yield "RUNS = ["
-    yield from runs
-    yield "]"
+    yield "\n".join(["RUNS = [", *runs, "]"]) if runs else "RUNS = []"
     yield ""
     yield ""
-    title = name or f"test_{recording.flow.name}_{recording.played.outcome}"
-    yield f"def {re.sub(r'[^0-9a-zA-Z_]', '_', title)}():"
+    yield f"def {_title(name or f'test_{recording.flow.name}_{recording.played.outcome}')}():"
     if flow.endswith("()"):
         yield f"    flow = {flow}"
         flow = "flow"
     limit = "" if recording.timeout_s is None else f", timeout_s={recording.timeout_s!r}"
-    named = f', trace_id="{recording.trace_id}"' if recording.trace_id in "".join(runs) else ""
-    yield f"    played = replay({flow}, {message}, RUNS{limit}{named})"
+    named = f", trace_id={quoted(recording.trace_id)}" if quoted(recording.trace_id)[1:-1] in "".join(runs) else ""
+    yield _line("played = ", f"replay({flow}, {message}, RUNS{limit}{named})")
     yield f"    assert played.outcome == {quoted(recording.played.outcome)}"
     if recording.played.code is not None:
         yield f"    assert played.code == {quoted(recording.played.code)}"
     yield from _outputs(recording, writer)
     if recording.played.chunks:
-        yield f"    assert played.chunks == {writer.write(recording.played.chunks)}"
+        yield _line("assert played.chunks == ", writer.write(recording.played.chunks))
     if recording.sequence is not None:
-        yield f"    assert_node_sequence({flow}, {writer.write(list(recording.sequence))})"
+        yield _line("", f"assert_node_sequence({flow}, {writer.write(list(recording.sequence))})")
     for node, count in recording.retries.items():
-        yield f"    assert_retries({flow}, {quoted(node)}, {count})"
+        yield _line("", f"assert_retries({flow}, {quoted(node)}, {count})")
+
+
+def _title(name: str) -> str:
+    """A name that pytest finds, whatever it is made of."""
+    plain = re.sub(r"[^0-9a-zA-Z_]", "_", name)
+    return plain if plain.startswith("test") else f"test_{plain}"
+
+
+def _line(start: str, expression: str) -> str:
+    """A line of the test, over several lines if it has to be."""
+    return f"    {start}{laid_out(expression, 4, len(start))}"
 
 
 def _outputs(recording: Recording, writer: Writer) -> Iterator[str]:
+    outputs = recording.played.outputs
     try:
-        yield f"    assert played.outputs == {writer.write(recording.played.outputs)}"
+        written = writer.write(outputs)
+        why = "" if _comparable(outputs) else "doesn't compare"
     except Unwritable as exc:
-        yield f"    assert len(played.outputs) == {len(recording.played.outputs)}  # what came out has {_line(exc)}"
+        why = f"has {exc}"
+    if why:
+        yield _comment(f"What came out {why}.")
+        yield f"    assert len(played.outputs) == {len(outputs)}"
+    else:
+        yield _line("assert played.outputs == ", written)
     if any(recording.played.metas) and (metas := _tried(recording.played.metas, writer)):
-        yield f"    assert played.metas == {metas}"
+        yield _line("assert played.metas == ", metas)
+
+
+def _comparable(value: Any) -> bool:
+    """Whether what is made again equals it: an exception, or a number that is none, doesn't."""
+    try:
+        return (pickle.loads(pickle.dumps(value)) == value) is True
+    except Exception:
+        return True  # nobody knows: the test will tell
 
 
 def _run(run: Run, writer: Writer) -> Iterator[str]:
     takes = "" if run.takes is UNSET else _tried(run.takes, writer)
     given = f", {takes}" if takes else ""
     try:
-        attempts = [_attempt(attempt, writer) for attempt in run.attempts]
+        attempts = f", attempts=[{', '.join(_attempt(attempt, writer) for attempt in run.attempts)}]"
     except Unwritable as exc:
-        yield f"    # {run.node} runs itself: what it gave has {_line(exc)}"
-        yield f"    Run({quoted(run.node)}{given}),"
-        return
-    flat = f"    Run({quoted(run.node)}{given}, attempts=[{', '.join(attempts)}]),"
-    if len(flat) <= WIDTH:
-        yield flat
-        return
-    yield "    Run("
-    yield f"        {quoted(run.node)},"
-    if takes:
-        yield f"        {takes},"
-    yield "        attempts=["
-    yield from (f"            {attempt}," for attempt in attempts)
-    yield "        ],"
-    yield "    ),"
+        yield _comment(f"{run.node} runs itself: what it gave has {exc}")
+        attempts = ""
+    yield f"    {laid_out(f'Run({quoted(run.node)}{given}{attempts})', 4, 0, 1)},"
 
 
 def _tried(value: Any, writer: Writer) -> str:
@@ -189,5 +226,6 @@ def _act(act: Act, writer: Writer) -> str:
     return f"Act({', '.join(parts)})"
 
 
-def _line(exc: Unwritable) -> str:
-    return str(exc).replace("\n", " ")
+def _comment(text: str) -> str:
+    """A comment of one line, whatever it tells of."""
+    return f"    # {' '.join(text.split())}"

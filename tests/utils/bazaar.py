@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import enum
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 
 from penguiflow import (
     WM,
@@ -30,6 +31,20 @@ ran: list[str] = []
 class Kind(enum.Enum):
     FRUIT = "fruit"
     FISH = "fish"
+
+
+class Rights(enum.Flag):
+    READ = enum.auto()
+    WRITE = enum.auto()
+
+
+class Slot(BaseModel):
+    at: datetime.datetime
+
+
+class Login(BaseModel):
+    name: str
+    key: SecretStr
 
 
 class Wish(BaseModel):
