@@ -8,6 +8,8 @@ async def greet(name: str) -> str:
 
 async with create(greet) as flow:
     print(await flow.ask("penguin"))
+
+PYTEST_DONT_REWRITE: pytest, which treats all of a plugin's distribution so, needn't explain the kernel's assertions.
 """
 
 from penguiflow._context import Context

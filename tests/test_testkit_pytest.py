@@ -191,6 +191,43 @@ def test_the_marker_limits_async_and_plain_tests_and_says_what_they_wait_for(
     )
 
 
+def test_the_marker_holds_in_virtual_time_too_and_for_unittest(run: Any):
+    result = run("""
+    import unittest
+    from penguiflow.testkit import virtual_time, watch
+
+    @pytest.mark.flow_timeout(60)
+    @virtual_time
+    async def test_virtual():
+        while True:
+            await asyncio.sleep(1)
+
+    class TestCase(unittest.IsolatedAsyncioTestCase):
+        @pytest.mark.flow_timeout(0.05)
+        async def test_hangs(self):
+            with watch(hanging):
+                async with hanging:
+                    await hanging.ask(1)
+
+        @pytest.mark.flow_timeout(20)
+        async def test_quick(self):
+            async with flow:
+                self.assertEqual(await flow.ask(1), "packed 1")
+
+        @pytest.mark.flow_timeout(20)
+        def test_plain(self):
+            self.assertTrue(self)
+    """)
+    result.assert_outcomes(failed=2, passed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "E*AssertionError: the flow didn't end within 60 s",
+            "E*AssertionError: the flow didn't end within 0.05 s",
+            "E*- node 'stuck' is running",
+        ]
+    )
+
+
 def test_the_marker_is_known_and_takes_a_positive_number(run: Any):
     result = run(
         """
@@ -249,6 +286,25 @@ def test_it_works_beside_anyio(run: Any, pytester: pytest.Pytester):
     run(tests, "anyio.pytest_plugin").assert_outcomes(passed=4)
 
 
+def test_it_works_beside_xdist(run: Any):
+    result = run(
+        """
+    def test_fails(flowkit):
+        assert flowkit.run_one(flow, 1) == "sent 1"
+
+    @pytest.mark.flow_timeout(0.05)
+    def test_hangs(flowkit):
+        flowkit.run_one(hanging, 1)
+    """,
+        "xdist.plugin",
+        options=("-n", "2"),
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines_random(
+        ["*- Flow timelines -*", "* pack    ends after *", "E*AssertionError: the flow didn't end within 0.05 s"]
+    )
+
+
 def test_pytest_finds_it_through_its_entry_point(pytestconfig: pytest.Config):
     assert pytestconfig.pluginmanager.get_plugin("penguiflow") is sys.modules["pytest_penguiflow"]
 
@@ -292,6 +348,67 @@ def test_the_plugin_itself_is_imported_in_no_time():
         (line,) = [line for line in said.splitlines() if line.endswith(" pytest_penguiflow")]
         costs.append(int(line.split("|")[1]))
     assert min(costs) < 5000
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder with PenguiFlow as a wheel leaves it: pytest sees from its list of files what belongs to a plugin."""
+    site = tmp_path / "site"
+    info = site / "penguiflow-2.0.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: penguiflow\nVersion: 2.0.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[pytest11]\npenguiflow = pytest_penguiflow\n", encoding="utf-8")
+    for name in ("penguiflow", "pytest_penguiflow.py"):
+        (site / name).symlink_to(ROOT / name)
+    files = ["pytest_penguiflow.py", *(str(path.relative_to(ROOT)) for path in (ROOT / "penguiflow").rglob("*.py"))]
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files), encoding="utf-8")
+    return site
+
+
+OWN_PYTEST = """
+import sys
+import penguiflow.testkit
+import pytest
+sys.exit(pytest.main(["-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_flows.py"]))
+"""
+
+
+def test_pytest_does_not_compile_penguiflow_anew_nor_warn_that_it_can_not(installed: Path, tmp_path: Path):
+    (tmp_path / "conftest.py").write_text("import penguiflow\n", encoding="utf-8")
+    (tmp_path / "test_flows.py").write_text(
+        "import sys\n"
+        "import penguiflow.testkit\n"
+        "def test_loaders():\n"
+        "    ours = [module for name, module in sys.modules.items() if name.partition('.')[0] == 'penguiflow']\n"
+        "    assert {type(module.__loader__).__name__ for module in ours} == {'SourceFileLoader'}\n"
+        f"    assert penguiflow.__file__.startswith({str(installed)!r})\n",
+        encoding="utf-8",
+    )
+    options = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    for arguments in (options, ["-c", OWN_PYTEST]):
+        done = subprocess.run(
+            [sys.executable, "-S", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": os.pathsep.join([str(installed), *_site()])},
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def _site() -> list[str]:
+    return [path for path in sys.path if "site-packages" in path]
+
+
+def test_the_plugin_leaves_imports_as_they_were(run: Any):
+    assert not any(type(finder).__module__ == "pytest_penguiflow" for finder in sys.meta_path[1:])
+    run("def test_passes(): pass\nimport sys\nassert 'pytest_penguiflow' == type(sys.meta_path[0]).__module__")
+    code = (
+        "import sys, pytest; before = list(sys.meta_path); pytest.main(['-q', '-p', 'pytest_penguiflow', '--version']);"
+    )
+    assert _imported(f"{code} print(sys.meta_path == before)").stdout.endswith("True\n")
 
 
 def test_importing_penguiflow_imports_no_testkit():

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from penguiflow import FlowStateError, PenguiFlow
 from penguiflow.testkit._clock import Clock
+from penguiflow.testkit._limits import limited
 from penguiflow.testkit._loops import Jumping, VirtualLoop, adopt
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
@@ -72,7 +73,7 @@ class VirtualTime:
                 if not inspect.iscoroutinefunction(test):
                     return test(*args, **kwargs)
                 with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-                    return runner.run(test(*args, **kwargs))
+                    return runner.run(limited(test)(*args, **kwargs))
 
         return run
 
