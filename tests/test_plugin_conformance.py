@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from penguiflow import EVENT_TYPES, ErrorDecision, ExportRequest, FlowError, FlowEvent, RoutingRequest, hookimpl
+from penguiflow import EVENT_TYPES, ErrorDecision, ExportRequest, FlowError, FlowEvent, Retry, RoutingRequest, hookimpl
 from penguiflow.testkit import PluginConformance
 from tests.utils import broken_plugins as broken
 
@@ -99,6 +99,19 @@ def test_a_plugin_without_a_hook_passes_the_checks_of_that_hook():
     assert verdicts(suite(Exporter)) == {}
 
 
+def test_a_retry_that_is_wanted_later_is_not_waited_for():
+    attempts: list[int] = []
+
+    class Patient:
+        @hookimpl
+        def on_error(self, error: FlowError) -> ErrorDecision | None:
+            attempts.append(error.metadata["attempts"])
+            return Retry(after_s=3600) if attempts[-1] < 4 else None
+
+    assert verdicts(suite(Patient)) == {}
+    assert max(attempts) == 4  # within the few seconds that each failure has
+
+
 ONE_EACH = [
     (broken.WrongArgument, BUILT, "write `def on_event(self, event)`"),
     (broken.NoStart, BUILT, "start(flow) raised ConnectionError: no collector"),
@@ -106,6 +119,7 @@ ONE_EACH = [
     (broken.Busy, "test_on_event_is_quick", "microseconds per event, and 50 are allowed"),
     (broken.SleepsAtTheEnd, "test_on_event_is_quick", "ms for a flow_stop, and 10 are allowed"),
     (broken.Meddles, "test_it_changes_no_result", "'fair and mild (seen)', without it 'fair and mild'"),
+    (broken.Annotates, "test_it_changes_no_result", "{'by': [1], 'seen': True}), without it"),
     (broken.RoutesNowhere, "test_routes_are_ones_that_the_router_has", "'nowhere'"),
     (broken.RaisesInRouting, "test_routes_are_ones_that_the_router_has", "raised TypeError"),
     (broken.DecidesInWords, "test_what_follows_an_error_is_a_decision", "on_error(error) answered 'retry'"),

@@ -330,9 +330,10 @@ def test_other_threads_put_off_the_word_of_a_deadlock_for_a_while_only(monkeypat
         await asyncio.to_thread(int)  # its thread stays, and is no other
         await stuck.func(1)
 
+    monkeypatch.setattr("penguiflow.testkit._loops.PATIENCE_S", 20.0)
     with virtual_time() as clock, pytest.raises(RuntimeError, match="a deadlock"):
         asyncio.run(main())
-    assert clock.elapsed < 0.03
+    assert clock.elapsed < 20
 
 
 def test_time_goes_as_it_really_does_while_a_job_is_under_way():

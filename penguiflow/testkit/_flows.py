@@ -19,6 +19,7 @@ from penguiflow import (
     Context,
     FlowError,
     FlowEvent,
+    Headers,
     Message,
     Node,
     PenguiFlow,
@@ -162,12 +163,16 @@ def weather(plugins: Sequence[Any], watch: Watch, name: str = "weather") -> Peng
     )
 
 
+ENVELOPED = ("plain", "caller", "nested")  # asked with a Message too: its meta reaches each node, and comes back
 ASKED = ("plain", "fork", "flaky", "slow", "broken", "caller", "nested", "nowhere")
 
 
 async def everything(flow: PenguiFlow, watch: Watch) -> list[Any]:
     """Let everything happen once; what came out of it, in a fixed order."""
     outputs: list[Any] = [await outcome(flow.ask(Case(kind=kind))) for kind in ASKED]
+    for kind in ENVELOPED:
+        answer = await flow.ask(Message[Any](payload=Case(kind=kind), headers=Headers(tenant="acme"), meta={"by": [1]}))
+        outputs.append((answer.payload, answer.headers.model_dump(), answer.meta))
     limited = Message[Any](payload=Case(kind="spender"), budget=Budget(tokens=1))
     outputs.append(await outcome(flow.ask(limited)))
     async with flow.stream(Case(kind="talker")) as stream:

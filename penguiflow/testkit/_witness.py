@@ -1,7 +1,8 @@
 """Stands between a flow and a plugin: passes every call on, and notes what was raised and how long it took.
 
 Rules: what a plugin raises is noted and goes no further, so that one mistake shows once, and in the check that looks
-for it. A cancellation that was sent to the plugin passes through.
+for it. A cancellation that was sent to the plugin passes through. A retry that the plugin wants later takes place at
+once.
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ class Witness:
         return self._judged(await answer)
 
     def _judged(self, answer: Any) -> Any:
-        if answer is None or isinstance(answer, Retry | Replace | Emit | Drop):
+        if isinstance(answer, Retry):
+            return Retry()  # as often as the plugin wants, and without the waiting
+        if answer is None or isinstance(answer, Replace | Emit | Drop):
             return answer
         self._note("on_error", "error", f"answered {answer!r:.80}")
         return None

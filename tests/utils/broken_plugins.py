@@ -59,6 +59,13 @@ class Meddles:
             event.message.payload.words.append("(seen)")
 
 
+class Annotates:
+    @hookimpl
+    def on_event(self, event: FlowEvent) -> None:
+        if event.event_type == "node_start" and event.message is not None:
+            event.message.meta["seen"] = True
+
+
 class RoutesNowhere:
     @hookimpl
     def resolve_route(self, request: RoutingRequest) -> str:
