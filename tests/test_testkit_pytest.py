@@ -131,6 +131,16 @@ def test_of_many_traces_the_last_are_shown(run: Any):
     result.stdout.fnmatch_lines(["(7 traces before)"])
 
 
+def test_of_very_many_traces_nobody_counts_those_before(run: Any):
+    result = run("""
+    def test_fails(flowkit):
+        flowkit.run_many(flow, range(300))
+        assert False
+    """)
+    result.stdout.fnmatch_lines(["(at least 61 traces before)"])
+    assert "kept" not in str(result.stdout)  # what is shown is whole
+
+
 def test_a_test_without_flows_shows_nothing(run: Any):
     result = run("""
     def test_fails():

@@ -55,7 +55,29 @@ def test_of_a_long_trace_the_first_events_are_forgotten_and_the_timeline_says_so
     a, b, c = (Node(same.func, name) for name in "abc")
     run_one(create(a.to(b), b.to(c), on_event=seen), 1)
     assert (len(seen.trace()), seen.dropped) == (5, 3)
-    assert "up to 3 are no longer kept" in timeline(seen)
+    assert "(its beginning was not recorded, or is no longer kept)" in timeline(seen)
+
+
+def test_a_timeline_of_a_whole_trace_says_nothing_of_others_that_are_forgotten():
+    seen = Recorder(max_traces=1)
+    flow = create(same, on_event=seen)
+    for _ in range(3):
+        run_one(flow, 1)
+    assert seen.dropped == 8
+    assert "no longer kept" not in timeline(seen)
+
+
+def test_names_of_any_length_and_script_stand_in_one_column():
+    names = ("a", "приём", "検索", "é\u0301t\u00e9", "of_a_length_that_" * 10)
+    one, *others = (Node(same.func, name) for name in names)
+    edges = [one.to(others[0]), *(left.to(right) for left, right in itertools.pairwise(others))]
+    run_one(flow := create(*edges), 1)
+    rows = [line for line in timeline(flow).splitlines() if line.endswith(" 0 s") or "starts" in line]
+    shown = [row.partition("  starts")[0].partition(" s  ")[2] for row in rows if "starts" in row]
+    columns = [sum(2 if char in "検索" else 0 if char == "\u0301" else 1 for char in name) for name in shown]
+    assert columns == [40] * 5
+    assert shown[-1].startswith("...")
+    assert shown[-1].endswith("of_a_length_that_")
 
 
 def test_a_trace_id_that_is_used_again_stands_for_the_later_trace():

@@ -54,7 +54,7 @@ def assert_node_sequence(where: Where, *given: object, nested: bool = False) -> 
     wrong = mismatch(expected, names)  # type: ignore[arg-type]  # it checks that itself
     if wrong is not None:
         ran = " -> ".join(names) or "nothing"
-        _fail(f"{wrong}\n  expected: {steps(expected)}\n  ran:      {ran}", events, recorder)  # type: ignore[arg-type]
+        _fail(f"{wrong}\n  expected: {steps(expected)}\n  ran:      {ran}", events)  # type: ignore[arg-type]
 
 
 def assert_retries(where: Where, node: str, count: int, *, trace_id: str | None = None, nested: bool = False) -> None:
@@ -75,10 +75,10 @@ def assert_retries(where: Where, node: str, count: int, *, trace_id: str | None 
     events = recorder.trace(trace_id)
     names = _runs(events, nested)
     if node not in names:
-        _fail(f"node {node!r} never ran: there were {', '.join(dict.fromkeys(names)) or 'none'}", events, recorder)
+        _fail(f"node {node!r} never ran: there were {', '.join(dict.fromkeys(names)) or 'none'}", events)
     found = sum(e.event_type == "node_retry" and node in _named(e, events, nested) for e in events)
     if found != count:
-        _fail(f"node {node!r} was retried {_times(found)}, not {_times(count)}", events, recorder)
+        _fail(f"node {node!r} was retried {_times(found)}, not {_times(count)}", events)
 
 
 def assert_outcome(where: Where, outcome: str, *, code: str | None = None, trace_id: str | None = None) -> None:
@@ -101,14 +101,12 @@ def assert_outcome(where: Where, outcome: str, *, code: str | None = None, trace
     events = recorder.trace(trace_id)
     finish = next((e for e in reversed(events) if e.event_type == "trace_finish"), None)
     if finish is None:
-        _fail(f"the trace goes on, and isn't {outcome}", events, recorder)
+        _fail(f"the trace goes on, and isn't {outcome}", events)
     if finish.outcome != outcome:
-        _fail(f"the trace is {finish.outcome}, not {outcome}", events, recorder)
+        _fail(f"the trace is {finish.outcome}, not {outcome}", events)
     found = getattr(finish.error, "code", None)
     if code is not None and found != code:
-        _fail(
-            f"the trace ended with {told(finish.error) if finish.error else 'no error'}, not {code}", events, recorder
-        )
+        _fail(f"the trace ended with {told(finish.error) if finish.error else 'no error'}, not {code}", events)
 
 
 def assert_settled(where: Where, trace_id: str | None = None) -> None:
@@ -126,7 +124,7 @@ def assert_settled(where: Where, trace_id: str | None = None) -> None:
     events = recorder.trace(trace_id)
     wrong = unlawful(events)
     if wrong:
-        _fail("the trace has not settled: " + "; ".join(wrong), events, recorder)
+        _fail("the trace has not settled: " + "; ".join(wrong), events)
 
 
 def assert_no_pending(where: Where) -> None:
@@ -143,7 +141,7 @@ def assert_no_pending(where: Where) -> None:
     pending = live(recorder)
     if pending:
         said = "" if isinstance(where, Recorder) else stuck(where)
-        shown = said or "\n".join(drawn(recorder.trace(one), recorder.dropped) for one in pending)
+        shown = said or "\n".join(drawn(recorder.trace(one)) for one in pending)
         count = "1 trace is" if len(pending) == 1 else f"{len(pending)} traces are"
         raise AssertionError(f"{count} under way\n{shown}")
 
@@ -162,6 +160,6 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _fail(text: str, events: Sequence[FlowEvent], recorder: Recorder) -> NoReturn:
+def _fail(text: str, events: Sequence[FlowEvent]) -> NoReturn:
     __tracebackhide__ = True
-    raise AssertionError(f"{text}\n{drawn(events, recorder.dropped)}")
+    raise AssertionError(f"{text}\n{drawn(events)}")

@@ -125,4 +125,4 @@ def _explained(flow: PenguiFlow, recorder: Recorder, trace_id: str) -> str:
     waits = ""
     with suppress(KeyError, FlowStateError):
         waits = f"{flow.explain(trace_id)}\n"
-    return waits + drawn(recorder.trace(trace_id), recorder.dropped)
+    return waits + drawn(recorder.trace(trace_id))

@@ -55,7 +55,7 @@ def replay(
     wrong = player.wrong()
     if wrong:
         text = "\n  - ".join([f"the flow doesn't run as it did then ({len(wrong)}):", *wrong])
-        raise AssertionError(f"{text}\n{drawn(recorder.trace(found), recorder.dropped)}")
+        raise AssertionError(f"{text}\n{drawn(recorder.trace(found))}")
     return played
 
 

@@ -236,5 +236,5 @@ def _noted(flow: PenguiFlow) -> Iterator[None]:
         failed = getattr(exc, "trace_id", None)
         trace_id = failed if failed in known else known[-1] if len(known) > before else None
         if trace_id is not None and not isinstance(exc, AssertionError):
-            exc.add_note(drawn(recorder.trace(trace_id), recorder.dropped))
+            exc.add_note(drawn(recorder.trace(trace_id)))
         raise

@@ -1,17 +1,19 @@
 """A trace as text: what happened, when, and to which node.
 
 Rules: one line for each thing that happened, its time counted from the trace's first event. Nothing in it is random
-but the trace's id, so that two runs can be compared. Chunks of a node in a row share a line, and a long trace is cut in
-the middle.
+but the trace's id, so that two runs can be compared. Chunks of a node in a row share a line, a long trace is cut in the
+middle, and a long name at its beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from unicodedata import combining, east_asian_width
 
 from penguiflow import FlowEvent
 
 MAX_LINES = 120
+MAX_NAME = 40
 _HIDDEN = ("trace_start", "trace_finish", "node_attempt")  # other lines tell these already
 _VERBS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled", "expired": "expired"}
 
@@ -31,6 +33,8 @@ def label(event: FlowEvent, flow_name: str) -> str:
 
 def seconds(value: float) -> str:
     """A time in the unit that suits it."""
+    if value >= 1000:
+        return f"{value:.0f} s"
     return f"{value:.3g} s" if value >= 1 or value == 0 else f"{value * 1e3:.3g} ms"
 
 
@@ -44,17 +48,29 @@ def told(error: BaseException | None) -> str:
     return f"{kind}: {first:.200}" if first else kind
 
 
-def drawn(events: Sequence[FlowEvent], dropped: int = 0) -> str:
-    """The timeline of one trace's events; `dropped` is how many more there may have been."""
+def drawn(events: Sequence[FlowEvent]) -> str:
+    """The timeline of one trace's events."""
     if not events:
         return "(nothing was recorded)"
     start = events[0].ts
     flow = root(events)
-    rows = list(_rows(events, flow))
-    width = max([len(name) for _, name, _ in rows], default=0)
-    lines = [f"  {ts - start:9.3f} s  {name:<{width}}  {text}".rstrip() for ts, name, text in rows]
-    forgotten = [f"  (of the events before and between, up to {dropped} are no longer kept)"] if dropped else []
-    return "\n".join([_headline(events, flow), *forgotten, *_cut(lines), *_open(events, flow)])
+    rows = [(ts, _short(name), text) for ts, name, text in _rows(events, flow)]
+    width = max((_columns(name) for _, name, _ in rows), default=0)
+    lines = [
+        f"  {ts - start:9.3f} s  {name}{' ' * (width - _columns(name))}  {text}".rstrip() for ts, name, text in rows
+    ]
+    late = events[0].event_type != "trace_start"
+    before = ["  (its beginning was not recorded, or is no longer kept)"] if late else []
+    return "\n".join([_headline(events, flow), *before, *_cut(lines), *_open(events, flow)])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"...{name[3 - MAX_NAME :]}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _headline(events: Sequence[FlowEvent], flow: str) -> str:

@@ -123,13 +123,14 @@ def timeline(where: Where, trace_id: str | None = None) -> str:
         LookupError: nothing is known of it.
     """
     recorder = recorder_of(where)
-    return drawn(recorder.trace(trace_id), recorder.dropped)
+    return drawn(recorder.trace(trace_id))
 
 
 def lately(but_for: str = "", most: int = 3) -> str:
     """The timelines of the last traces that began, but for those that a text tells of already."""
     kept = [(recorder, trace_id) for recorder, trace_id in journal if trace_id not in but_for]
     known = [(recorder, trace_id) for recorder, trace_id in kept if trace_id in recorder.trace_ids]
-    shown = [drawn(recorder.trace(trace_id), recorder.dropped) for recorder, trace_id in known[-most:]]
-    more = [f"({len(known) - most} traces before)"] if len(known) > most else []
+    shown = [drawn(recorder.trace(trace_id)) for recorder, trace_id in known[-most:]]
+    least = "at least " if len(journal) == journal.maxlen else ""
+    more = [f"({least}{len(known) - most} traces before)"] if len(known) > most else []
     return "\n".join([*more, *shown])
