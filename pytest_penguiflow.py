@@ -62,7 +62,8 @@ def flowkit(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Forget the traces of the test before."""
+    """Forget the traces of the test before, and that this one has failed when it ran last."""
+    item.stash[_failed] = False
     seen = sys.modules.get("penguiflow.testkit._watching")
     if seen is not None:
         seen.journal.clear()

@@ -93,6 +93,26 @@ def test_a_simulated_error_that_was_never_met_is_an_error_of_a_test_that_passes(
     result.stdout.fnmatch_lines(["*AssertionError: node 'triage' was never called while its error was simulated*"])
 
 
+def test_a_test_that_is_run_again_is_judged_anew(run: Any, pytester: pytest.Pytester):
+    pytester.makeconftest("""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                item._initrequest()
+                runtestprotocol(item, nextitem=nextitem)
+            return True
+        """)
+    run("""
+    runs = []
+
+    def test_fails_at_first(flowkit):
+        flowkit.simulate_error(triage)
+        runs.append(1)
+        assert len(runs) == 2
+    """).assert_outcomes(failed=1, passed=1, errors=1)
+
+
 # --- timelines ------------------------------------------------------------------------------------
 
 
