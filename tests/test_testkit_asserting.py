@@ -159,6 +159,18 @@ def _shuffled(parts: list[str]) -> set[str]:
     }
 
 
+def test_sequences_may_be_as_long_as_loops_are():
+    seen = recorded("a" * 2000)
+    for expected in (["a"] * 2000, times("a", 2000), any_times("a")):
+        assert_node_sequence(seen, expected)
+    with pytest.raises(AssertionError, match="run 2000 is a, where b was expected") as caught:
+        assert_node_sequence(seen, [*["a"] * 1999, "b"])
+    expected, happened = str(caught.value).splitlines()[1:3]
+    assert expected.startswith("  expected: a -> a -> ")
+    assert expected.endswith(" -> a -> b")
+    assert max(len(expected), len(happened)) < 1100
+
+
 def test_what_can_not_be_expected_is_refused():
     seen = recorded("a")
     with pytest.raises(TypeError, match=r"expect a node's name, \.\.\., a list of them, parallel"):

@@ -346,6 +346,14 @@ def test_random_starts_from_the_seed_and_is_given_back():
     assert len(set(drawn[0][1:])) == 5
 
 
+def test_each_run_is_sent_what_nobody_has_changed():
+    async def adds(items: Any) -> int:
+        items.append(len(items))
+        return len(items)
+
+    assert explore(create(Node(adds)), [[0], [0, 1]], lambda lengths: lengths == [2, 3], runs=3) == 3
+
+
 def test_a_check_may_be_async_and_a_list_is_sent_at_once():
     async def check(outputs: list[int]) -> None:
         await asyncio.sleep(100)
@@ -391,9 +399,11 @@ async def test_it_needs_loops_of_its_own():
     [
         ({"message": 1, "runs": 0}, ValueError, "runs is a whole number from 1 on, not 0"),
         ({}, TypeError, "give message= and check=, or scenario="),
+        ({"flow": same, "message": 1}, TypeError, "give the flow, or a function that makes one, not <Node same>"),
+        ({"flow": lambda: 5, "message": 1}, TypeError, "give the flow, or a function that makes one: it made 5"),
         ({"message": 1, "scenario": one_after_the_other}, TypeError, "give message= and check=, or scenario="),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], kind: type[Exception], text: str):
     with pytest.raises(kind, match=text):
-        explore(create(same), **options)
+        explore(**{"flow": create(same), **options})

@@ -54,7 +54,7 @@ def assert_node_sequence(where: Where, *given: object, nested: bool = False) -> 
     wrong = mismatch(expected, names)  # type: ignore[arg-type]  # it checks that itself
     if wrong is not None:
         ran = " -> ".join(names) or "nothing"
-        _fail(f"{wrong}\n  expected: {steps(expected)}\n  ran:      {ran}", events)  # type: ignore[arg-type]
+        _fail(f"{wrong}\n  expected: {_cut(str(steps(expected)))}\n  ran:      {_cut(ran)}", events)  # type: ignore[arg-type]
 
 
 def assert_retries(where: Where, node: str, count: int, *, trace_id: str | None = None, nested: bool = False) -> None:
@@ -154,6 +154,11 @@ def _named(event: FlowEvent, events: Sequence[FlowEvent], nested: bool) -> list[
     """The node of an event, as a test names it; none if it is in a nested flow, and those don't count."""
     name = label(event, root(events))
     return [name] if nested or name == event.node_name else []
+
+
+def _cut(text: str) -> str:
+    """A text, without its middle if it is very long."""
+    return text if len(text) <= 1000 else f"{text[:500]} ... {text[-500:]}"
 
 
 def _times(count: int) -> str:

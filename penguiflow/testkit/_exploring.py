@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from penguiflow import PenguiFlow
+from penguiflow import Node, PenguiFlow
 from penguiflow.testkit._clock import Clock
+from penguiflow.testkit._recording import copied
 from penguiflow.testkit._running import arun_many, refuse_running_loop
 from penguiflow.testkit._shuffling import ShufflingLoop
 from penguiflow.testkit._virtual import VirtualTime
@@ -52,7 +53,7 @@ def explore(
 
     Args:
         flow: The flow, or a function that makes a new one for each run: what a node keeps for itself is fresh then.
-        message: What is sent; of a list, each item in a trace of its own, all at once.
+        message: What is sent, in each run a copy of it; of a list, each item in a trace of its own, all at once.
         check: Called after each run with the output (of a list, with the outputs in the order of the messages). It
             asserts what shall hold, or returns `False`.
         scenario: An async function of the running flow, instead of `message` and `check`. It asserts by itself.
@@ -77,7 +78,7 @@ def explore(
     act = scenario or _sending(message, check)
     for number in range(runs + 1):
         chosen = None if number == 0 else seed + number - 1
-        made = flow if isinstance(flow, PenguiFlow) else flow()
+        made = _made(flow)
         try:
             _run(made, act, chosen)
         except BaseException as exc:
@@ -87,11 +88,22 @@ def explore(
     return runs
 
 
+def _made(flow: PenguiFlow | Callable[[], PenguiFlow]) -> PenguiFlow:
+    if isinstance(flow, PenguiFlow):
+        return flow
+    if isinstance(flow, Node) or not callable(flow):
+        raise TypeError(f"give the flow, or a function that makes one, not {flow!r:.80}")
+    made = flow()
+    if not isinstance(made, PenguiFlow):
+        raise TypeError(f"give the flow, or a function that makes one: it made {made!r:.80}")
+    return made
+
+
 def _sending(message: Any, check: Callable[..., Any] | None) -> Scenario:
     messages = message if isinstance(message, list) else [message]
 
     async def act(flow: PenguiFlow) -> None:
-        outputs = await arun_many(flow, messages)
+        outputs = await arun_many(flow, map(copied, messages))
         answer = None if check is None else check(outputs if isinstance(message, list) else outputs[0])
         if inspect.isawaitable(answer):
             answer = await answer

@@ -100,7 +100,11 @@ class _Then(Steps):
         return [*self.first.allowed(), *(self.rest.allowed() if self.first.complete() else ())]
 
     def __str__(self) -> str:
-        return f"{self.first} -> {self.rest}"
+        parts, left = [str(self.first)], self.rest
+        while isinstance(left, _Then):  # however long it is
+            parts.append(str(left.first))
+            left = left.rest
+        return " -> ".join([*parts, str(left)])
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,14 @@ def then(first: Steps, rest: Steps) -> Steps:
 
 def either(*options: Steps | None) -> Steps | None:
     """One of those that are possible, each once."""
+    possible = [option for option in options if option is not None]
+    if len(possible) < 2:
+        return possible[0] if possible else None
     found: dict[Steps, None] = {}
-    for option in options:
-        if option is not None:
-            found.update(dict.fromkeys(option.options if isinstance(option, _Either) else (option,)))
+    for option in possible:
+        found.update(dict.fromkeys(option.options if isinstance(option, _Either) else (option,)))
     kept = tuple(found)
-    return None if not kept else kept[0] if len(kept) == 1 else _Either(kept)
+    return kept[0] if len(kept) == 1 else _Either(kept)
 
 
 def beside(one: Steps, other: Steps) -> Steps:
