@@ -419,6 +419,12 @@ def test_a_fake_does_one_thing(options: dict[str, Any], text: str):
         FakeNode(create(plain), "plain", **options)
 
 
+@pytest.mark.parametrize("latency", [-1, math.nan])
+def test_a_fake_takes_no_negative_time(latency: float):
+    with pytest.raises(ValueError, match="latency is a number of seconds from 0 on, not"):
+        FakeNode(create(plain), "plain", returns=1, latency=latency)
+
+
 def test_a_fake_router_chooses():
     flow = create(router("route").to(plain))
     with pytest.raises(TypeError, match="'route' is a router: say to=, raises= or func="):

@@ -49,6 +49,7 @@ class FakeNode:
         LookupError: the flow has no such node.
         RuntimeError: a router or subflow of a flow that runs already: it was read when the flow started.
         TypeError: what it shall do isn't said once.
+        ValueError: a negative latency.
 
     Attributes:
         calls: What it was called with.
@@ -78,6 +79,8 @@ class FakeNode:
             raise TypeError(f"{name!r} is a router: say to=, raises= or func=, which names nodes")
         if "to" in self._ways and not router:
             raise TypeError(f"{name!r} is no router: to= is for routers")
+        if not latency >= 0:
+            raise ValueError(f"latency is a number of seconds from 0 on, not {latency!r}")
         self.calls: list[Call] = []
         self._name: str = name
         self._flow: PenguiFlow = flow
