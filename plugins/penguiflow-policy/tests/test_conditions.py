@@ -114,7 +114,7 @@ def test_a_condition_that_makes_no_sense_or_costs_too_much_is_refused(condition:
         ("payload.x == 1", {"x": 10**40}, "it expects"),
         ("payload.x == 'a'", {"x": "\ud800"}, "what it looks at is of another kind than it expects"),
         ("payload.x.all(i, i >= 0)", {"x": list(range(20_000))}, "it goes over too many items"),
-        ("payload.x.matches(payload.y)", {"x": "a", "y": "("}, "what it looks at is of another kind than it expects"),
+        ("payload.x.matches('(')", {"x": "a"}, "what it looks at is of another kind than it expects"),
         ("1 / payload.x == 1", {"x": 0}, "what it looks at is of another kind than it expects"),
     ],
 )

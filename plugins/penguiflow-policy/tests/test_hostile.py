@@ -185,6 +185,9 @@ WORST = [
     "-" * 900 + "priority == 1",
     "payload.items.all(i, size(i) + size(i) + size(i) + size(i) > 0) && " * 12 + "true",
     "'x' in payload.items || 'y' in payload.items || payload.items[8999] == 'z'",
+    "payload.text.contains('" + "a" * 900 + "b')",
+    "payload.text.matches('(a|b)*a(a|b){64}c')",
+    "payload.items.all(i, !i.matches('" + "(a|b)?" * 30 + "c'))",
 ]
 
 
@@ -212,6 +215,52 @@ def test_no_condition_takes_longer_or_more_memory_than_its_length_times_the_mess
     path = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
     done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, encoding="utf-8", timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("payload.a.contains(payload.b)", "`contains` has to be told what it looks for in the condition"),
+        ("payload.a.contains( // as written\n tenant)", "`contains` has to be told what it looks for"),
+        ("payload.a.contains('x' + payload.b)", "`contains` has to be told what it looks for"),
+        ("payload.a.matches(payload.b)", "`matches` has to be told what it looks for in the condition"),
+        ("matches(payload.a, 'x')", "write `text.matches"),
+        ("payload.a.matches('((a|b){30}){30}c')", "at most 200 parts, its {n} written out, and this has 1801"),
+        ("payload.a.matches('a{100}{9}')", "and this has 900"),
+        ("payload.a.matches(r'(a[)]b\\)){99}')", "and this has 396"),
+        ("payload.a.matches('a{999,}')", "and this has 1000"),
+        ("payload.a.matches('\\\\pL{50}')", "and this has 500"),
+        ("payload.a.matches('a\\x7b900\\x7d')", "write its characters as they are, not as codes"),
+        ("payload.a.matches('(a\\\\Q)\\\\Ea){99}')", "no .Q here"),
+        ("payload.items.exists(i, tenant.matches('a'))", "searches what belongs to the item alone"),
+        ("payload.items.exists(i, (tenant + i).contains('a'))", "searches what belongs to the item alone"),
+        (".payload.a == 1", "a name doesn't begin with a dot here"),
+        ("payload.a == 1 && payload.items.all(i, i in .payload.a)", "a name doesn't begin with a dot here"),
+        ("timestamp(payload.t).getHours(payload.zone) > 8", "`getHours` has to be told a timezone in the condition"),
+        ("timestamp(payload.t).getDate('/dev/stdin') > 8", "`getDate`: there is no such timezone"),
+        ("timestamp(payload.t).getDate('../x') > 8", "`getDate`: there is no such timezone"),
+    ],
+)
+def test_what_is_searched_for_stands_in_the_condition_and_is_small(condition: str, said: str):
+    """One of the texts would be a program, or a file that is opened, or be searched for in the square of the time."""
+    with pytest.raises(PolicyError, match=said):
+        policy(rule(when=condition))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "payload.text.contains('x')==false || true",
+        "payload.text.matches(r'^[a-z]{2,40}-[0-9]{4}$') || true",
+        "payload.text.matches('[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}') || true",
+        "payload.items.exists(i, i.contains('ab'))==true && payload.text != ''",
+        "timestamp('2026-01-01T00:00:00Z').getHours('Europe/Berlin') == 1",
+        "timestamp('2026-01-01T00:00:00Z').getHours('+02:00') == 2 && timestamp('2026-01-01T00:00:00Z').getDate() == 1",
+        "0.6 > .5 && payload.deep.x[0]==1",
+    ],
+)
+def test_ordinary_searches_are_answered(condition: str):
+    assert policy(rule(when=condition)).select(request(BIG)) is not None
 
 
 def test_conditions_leave_no_memory_behind():

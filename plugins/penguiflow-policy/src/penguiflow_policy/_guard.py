@@ -2,9 +2,9 @@
 
 Rules: CEL has no loops but macros, and each of these goes once over one list. What stands inside a macro sees its own
 variable and what is short (tenant, topic, ...), never the payload or meta again, and no other macro; those that make
-lists copy them for each item, and are left out; and `+` is rare. So a condition takes at most its own length times the
-size of the message, in time and in memory. This reads tokens; whether the condition makes sense is the compiler's
-business.
+lists copy them for each item, and are left out; `+` is rare; and what is searched for is a literal (`_literals`). So a
+condition takes at most its own length times the size of the message, in time and in memory. This reads tokens; whether
+the condition makes sense is the compiler's business.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from penguiflow_policy._literals import SEARCHING, ZONED, misused
+
 MAX_CHARACTERS = 1000
 MAX_PLUS = 16
 LOOPS = ("all", "exists", "exists_one")
 MAKERS = ("map", "filter")
 LARGE = ("payload", "meta", "proposed")
+SHORT = ("tenant", "topic", "priority", "node", "flow", "trace_id", "hour")
+_BEFORE_A_FIELD = re.compile(r"(?!in$).*[\w)\]}'\"]", re.DOTALL)
 
 _TOKEN = re.compile(
     r"""
@@ -26,7 +30,7 @@ _TOKEN = re.compile(
   | (?P<text>[bB]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
   | (?P<number>[0-9][0-9a-fA-FxXeEuU.]*)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-  | (?P<sign>&&|\|\||[-+*/%!<>=?:.,()\[\]{}]=?)
+  | (?P<sign>&&|\|\||[!<>=]=?|[-+*/%?:.,()\[\]{}])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -59,7 +63,7 @@ def refusal(source: str) -> Refusal | None:
     pluses = [token for token in tokens if token.text == "+"]
     if len(pluses) > MAX_PLUS:
         return Refusal(f"a condition has at most {MAX_PLUS} `+`, and this has {len(pluses)}", pluses[MAX_PLUS].at)
-    return _in_loops(tokens)
+    return _in_loops(tokens) or _unbounded(tokens)
 
 
 def names(source: str) -> frozenset[str]:
@@ -115,6 +119,9 @@ def _in_loops(tokens: list[Token]) -> Refusal | None:
                 open_.pop()
         elif token.kind == "name":
             wrong = _misplaced(token, before, tokens[place + 1 : place + 2], loop)
+            if wrong is None and loop is not None and token.text in SEARCHING and _searches_short(tokens, place):
+                text = f"`{token.text}` stands inside `{loop}`, and there searches what belongs to the item alone"
+                wrong = Refusal(text, token.at)
             if wrong is not None:
                 return wrong
     return None
@@ -124,6 +131,14 @@ def _is_call(tokens: list[Token], place: int) -> bool:
     return (
         tokens[place].text == "(" and place >= 2 and tokens[place - 1].kind == "name" and tokens[place - 2].text == "."
     )
+
+
+def _searches_short(tokens: list[Token], place: int) -> bool:
+    """Whether the text before `.matches` or `.contains` may be one that is the same for each item."""
+    at = place - 2
+    while at >= 2 and tokens[at].kind == "name" and tokens[at - 1].text == ".":
+        at -= 2
+    return at < 0 or tokens[at].kind != "name" or tokens[at].text in SHORT
 
 
 def _misplaced(token: Token, before: Token, after: list[Token], loop: str | None) -> Refusal | None:
@@ -140,3 +155,33 @@ def _misplaced(token: Token, before: Token, after: list[Token], loop: str | None
     if before.text != "." and token.text in LARGE:
         return Refusal(f"`{token.text}` stands inside `{loop}`, which would read it again for each item", token.at)
     return None
+
+
+def _unbounded(tokens: list[Token]) -> Refusal | None:
+    """A search for what the message says, if there is one, and a name that begins with a dot."""
+    for place, (token, before) in enumerate(_with_before(tokens)):
+        after, argument, wrong = tokens[place + 1 : place + 2], tokens[place + 2 : place + 4], ""
+        if token.text == "." and not _BEFORE_A_FIELD.fullmatch(before.text) and after and after[0].kind == "name":
+            return Refusal("a name doesn't begin with a dot here: leave it out", token.at)
+        if token.kind != "name" or not after or after[0].text != "(":
+            continue
+        if token.text in SEARCHING:
+            wrong = _searched(token.text, before, argument)
+        elif token.text in ZONED and [t.text for t in argument[:1]] != [")"]:
+            wrong = _wrong_literal(token.text, argument, "a timezone")
+        if wrong:
+            return Refusal(wrong, token.at)
+    return None
+
+
+def _searched(function: str, before: Token, argument: list[Token]) -> str:
+    if before.text != ".":
+        return f"write `text.{function}('...')`: a function of this name isn't used here"
+    return _wrong_literal(function, argument, "what it looks for")
+
+
+def _wrong_literal(function: str, argument: list[Token], what: str) -> str:
+    if len(argument) < 2 or argument[0].kind not in ("text", "raw") or argument[1].text != ")":
+        return f"`{function}` has to be told {what} in the condition, as {function}('...'): a message may hold anything"
+    wrong = misused(function, argument[0].text)
+    return f"`{function}`: {wrong}" if wrong else ""
