@@ -203,3 +203,12 @@ def test_a_problem_survives_pickling():
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.problems == caught.value.problems
     assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize("number", [10**18, 2**63 - 1, -(2**63), 123456789012345678901])
+def test_a_whole_number_is_matched_to_its_last_digit(number: int):
+    rules = {"rules": [rule(match={"payload.id": number})]}
+    texts = {".json": json.dumps(rules), ".yaml": f"rules: [{{name: r, route: a, match: {{payload.id: {number}}}}}]"}
+    for made in (Policy.from_json(texts[".json"]), Policy.from_yaml(texts[".yaml"]), Policy.from_dict(rules)):
+        assert made.select(request({"id": number})) is not None
+        assert made.select(request({"id": number + 1})) is None

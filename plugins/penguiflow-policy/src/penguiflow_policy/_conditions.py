@@ -8,6 +8,7 @@ into use. It sees a payload as JSON would show it. An answer is true or false; f
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _WHY = {
     "OUT_OF_RANGE": "a number gets too large",
     "INTERNAL": "it goes over too many items",
 }
+_UNFIT = ("INVALID_ARGUMENT: Integer value", "basic_string")
 _SIGNS = {"_==_": "==", "_!=_": "!=", "_+_": "+", "_-_": "-", "_*_": "*", "_/_": "/", "_%_": "%", "_&&_": "&&"}
 _SIGNS |= {"_||_": "||", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "@in": "in", "!_": "!", "-_": "-"}
 _SIGNS |= {"_[_]": "[...]", "_?_:_": "? :"}
@@ -54,19 +56,60 @@ class Condition:
         self.source: str = source
         self._program = program
 
-    def holds(self, activation: Any) -> bool:
+    def holds(self, view: View) -> bool:
         """Whether it is true.
 
         Raises:
             ConditionError: it has no answer.
         """
-        try:
-            answer = self._program.eval(activation).value()
-        except Exception as exc:
-            raise ConditionError(_why(str(exc))) from None
+        answer = self._answer(view)
+        if isinstance(answer, str) and answer.startswith(_UNFIT) and view.fit():
+            answer = self._answer(view)
         if answer is True or answer is False:
             return answer
         raise ConditionError(_why(answer))
+
+    def _answer(self, view: View) -> Any:
+        try:
+            return self._program.eval(view.activation).value()
+        except Exception as exc:
+            return str(exc)
+
+
+class View:
+    """A message as conditions see it.
+
+    Attributes:
+        activation: The same, as the evaluator takes it.
+    """
+
+    def __init__(self, environment: Any, shown: dict[str, Any]) -> None:
+        self._environment = environment
+        self._shown = shown
+        self._fits = False
+        self.activation: Any = environment.Activation(shown)
+
+    def fit(self) -> bool:
+        """Show whole numbers of more than 64 bits as floats, and half characters as signs for them; once. The evaluator
+        takes in a table as a whole, so that one of these would leave every condition without an answer.
+        """
+        if self._fits:
+            return False
+        self._fits = True
+        self.activation = self._environment.Activation(_fitting(self._shown))
+        return True
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_fitting(key): _fitting(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fitting(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return float(value) if abs(value) < 1 << 1023 else math.inf if value > 0 else -math.inf
+    return value
 
 
 def _why(answer: Any) -> str:
@@ -109,7 +152,7 @@ class Conditions:
             self._wanted[name] = None if found is None or wanted is None else wanted | found
         self._showing = [(name, _show(name, self._wanted.get(name))) for name in VARIABLES if name in self._used]
 
-    def activation(self, request: RoutingRequest, hour: int) -> Any:
+    def view(self, request: RoutingRequest, hour: int) -> View:
         """A message as conditions see it.
 
         Raises:
@@ -117,7 +160,7 @@ class Conditions:
         """
         shown = {name: show(request, hour) for name, show in self._showing}
         try:
-            return self._environment.Activation(shown)
+            return View(self._environment, shown)
         except Exception:
             raise ConditionError("the message can't be shown to it") from None
 

@@ -14,7 +14,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from penguiflow import RoutingRequest
-from penguiflow_policy._conditions import Condition, ConditionError, Conditions
+from penguiflow_policy._conditions import Condition, ConditionError, Conditions, View
 from penguiflow_policy._decision import Decision
 from penguiflow_policy._fields import Getter, bare, hour_of
 from penguiflow_policy._health import Health
@@ -138,7 +138,7 @@ class Rules:
         if not self.speaks_of(request.flow_name, request.node_name):
             return None
         candidates = self.candidates(request, now)
-        activation: Any = None
+        view: View | None = None
         changes: list[Rule] = []
         while candidates:
             lowest = candidates & -candidates
@@ -147,9 +147,9 @@ class Rules:
             rule = self.rules[place]
             if rule.condition is not None:
                 try:
-                    if activation is None:
-                        activation = self.conditions.activation(request, hour_of(now, self.zone))
-                    if not rule.condition.holds(activation):
+                    if view is None:
+                        view = self.conditions.view(request, hour_of(now, self.zone))
+                    if not rule.condition.holds(view):
                         _note(tried, rule, "its condition is false")
                         continue
                 except ConditionError as exc:
