@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 import pytest
 from desk import policy, request, rule, same, targets
 
-from penguiflow import FlowError, Node, create, router
+from penguiflow import FlowError, Node, create, router, subflow
 from penguiflow_policy import Policy, PolicyError
 from penguiflow_policy._health import Health
 
@@ -25,7 +26,7 @@ class Clock:
 
 def counted(health: Health, failed: int, runs: int) -> None:
     for place in range(runs):
-        health.count("a", failed=place < failed)
+        health.count("flow", "a", failed=place < failed)
 
 
 def test_a_rate_is_that_of_the_last_seconds():
@@ -33,16 +34,16 @@ def test_a_rate_is_that_of_the_last_seconds():
     health = Health(clock)
     health.watch([10])
     counted(health, 3, 4)
-    assert health.rate("a", 10, 4) == 0.75
-    assert health.rate("a", 10, 5) == 0.0
-    assert health.rate("other", 10, 1) == 0.0
+    assert health.rate("flow", "a", 10, 4) == 0.75
+    assert health.rate("flow", "a", 10, 5) == 0.0
+    assert health.rate("flow", "other", 10, 1) == 0.0
     clock.now += 10
     counted(health, 0, 4)
-    assert health.rate("a", 10, 4) == pytest.approx(3 / 8)
+    assert health.rate("flow", "a", 10, 4) == pytest.approx(3 / 8)
     clock.now += 5
-    assert health.rate("a", 10, 4) == pytest.approx(1.5 / 6)
+    assert health.rate("flow", "a", 10, 4) == pytest.approx(1.5 / 6)
     clock.now += 100
-    assert health.rate("a", 10, 1) == 0.0
+    assert health.rate("flow", "a", 10, 1) == 0.0
 
 
 def test_only_windows_that_a_rule_asks_for_are_kept():
@@ -50,7 +51,7 @@ def test_only_windows_that_a_rule_asks_for_are_kept():
     health.watch([10, 20])
     counted(health, 4, 4)
     health.watch([20])
-    assert (health.rate("a", 10, 1), health.rate("a", 20, 1)) == (0.0, 1.0)
+    assert (health.rate("flow", "a", 10, 1), health.rate("flow", "a", 20, 1)) == (0.0, 1.0)
 
 
 async def test_a_failing_target_is_replaced_until_its_failures_are_past():
@@ -87,7 +88,7 @@ def test_what_stands_in_is_named_once_and_only_failing_targets_are_replaced():
 
 
 def event(node: str, kind: str) -> Any:
-    return type("Event", (), {"node_name": node, "event_type": kind})()
+    return type("Event", (), {"flow_name": "flow", "node_name": node, "event_type": kind})()
 
 
 def test_a_cancelled_run_is_no_failure():
@@ -118,3 +119,52 @@ async def test_a_policy_that_nobody_counts_errors_for_says_so_once(caplog: pytes
         assert [await flow.ask(1) for _ in range(3)] == [1] * 3
     (record,) = caplog.records
     assert "plugins=[policy.companion]" in record.getMessage()
+
+
+async def test_what_fails_in_one_flow_is_sound_in_another_that_has_the_same_policy():
+    async def broken(message: Any) -> Any:
+        raise ConnectionError("down")
+
+    made = policy(rule("r", route="a", fallback=FALLBACK))
+    one, two = (
+        create(router("desk", policy=made).to(Node(a, "a"), Node(same, "b")), name=name, plugins=[made.companion])
+        for name, a in (("one", broken), ("two", same))
+    )
+    async with one, two:
+        for _ in range(4):
+            with pytest.raises(FlowError):
+                await one.ask(1)
+        assert await one.ask(1) == await two.ask(1) == 1
+        assert [targets(made.select(request(flow=flow))) for flow in ("one", "two")] == [["b"], ["a"]]
+
+
+async def test_a_target_within_a_subflow_is_counted_for_its_router():
+    async def broken(message: Any) -> Any:
+        raise ConnectionError("down")
+
+    made = policy(rule("r", route="a", fallback=FALLBACK), flows="inner")
+    inner = create(router("desk").to(Node(broken, "a"), Node(same, "b")), name="inner")
+    async with create(subflow("sub", inner).to(), name="outer", plugins=[made]) as flow:
+        for _ in range(4):
+            with pytest.raises(FlowError):
+                await flow.ask(1)
+        assert await flow.ask(1) == 1
+
+
+async def test_rates_are_right_when_many_messages_are_under_way_at_once():
+    """Four of ten runs fail, whatever the order in which they end: that is not half, and is two fifths."""
+    everybody = asyncio.Barrier(500)
+
+    async def sometimes(message: Any) -> Any:
+        await everybody.wait()
+        if message % 10 < 4:
+            raise ConnectionError("down")
+        return message
+
+    for rate, chosen in ((0.41, ["a"]), (0.4, ["b"])):
+        made = policy(rule("r", route="a", fallback={**FALLBACK, "error_rate": rate, "window_s": 1000}))
+        desk = router("desk", policy=made).to(Node(sometimes, "a"), Node(same, "b"))
+        async with create(desk, plugins=[made.companion]) as flow:
+            answers = await asyncio.gather(*(flow.ask(place) for place in range(500)), return_exceptions=True)
+            assert sum(isinstance(answer, FlowError) for answer in answers) == 200
+        assert targets(made.select(request())) == chosen

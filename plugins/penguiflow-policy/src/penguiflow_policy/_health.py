@@ -1,4 +1,4 @@
-"""How often nodes fail: counts over the last seconds, as events tell them.
+"""How often the nodes of each flow fail: counts over the last seconds, as events tell them.
 
 Rules: a window is the present count and the part of the one before that still lies in it, so reading it takes no time.
 A run that ends by a deadline counts as failed, one that is cancelled doesn't count.
@@ -42,7 +42,7 @@ class Health:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[float, dict[str, _Window]] = {}
+        self._windows: dict[float, dict[tuple[str, str], _Window]] = {}
 
     def watch(self, lengths: Iterable[float]) -> None:
         """Count over windows of these lengths (seconds) from now on, and over no others."""
@@ -51,22 +51,22 @@ class Health:
     def on_event(self, event: FlowEvent) -> None:
         """Count the end of a node's run."""
         if event.node_name is not None and event.event_type in EVENTS:
-            self.count(event.node_name, failed=event.event_type != "node_success")
+            self.count(event.flow_name, event.node_name, failed=event.event_type != "node_success")
 
-    def count(self, node: str, *, failed: bool) -> None:
-        """Count a run of a node."""
+    def count(self, flow: str, node: str, *, failed: bool) -> None:
+        """Count a run of a flow's node."""
         now = self._clock()
         for seconds, nodes in self._windows.items():
-            window = nodes.get(node)
+            window = nodes.get((flow, node))
             if window is None:
-                window = nodes[node] = _Window(now)
+                window = nodes[flow, node] = _Window(now)
             window.turn(now, seconds)
             window.runs += 1
             window.failed += failed
 
-    def rate(self, node: str, seconds: float, min_runs: int) -> float:
+    def rate(self, flow: str, node: str, seconds: float, min_runs: int) -> float:
         """The part of a node's runs that failed, from 0 to 1; 0 with fewer than `min_runs` runs."""
-        window = self._windows.get(seconds, {}).get(node)
+        window = self._windows.get(seconds, {}).get((flow, node))
         if window is None:
             return 0.0
         now = self._clock()

@@ -215,7 +215,7 @@ def _targets(rule: Rule, request: RoutingRequest, now: float, health: Health) ->
         targets = () if chosen is None else (chosen,)
     elif rule.kind == "canary" and point(rule.salt, key_text(rule, request, now)) * 100 >= rule.percent:
         return None
-    return targets if rule.fallback is None else _sound(targets, rule.fallback, health)
+    return targets if rule.fallback is None else _sound(targets, rule.fallback, health, request.flow_name)
 
 
 def key_text(rule: Rule, request: RoutingRequest, now: float) -> str:
@@ -224,9 +224,9 @@ def key_text(rule: Rule, request: RoutingRequest, now: float) -> str:
     return str(value) if isinstance(value, str | int | float) else request.trace_id
 
 
-def _sound(targets: Sequence[str], fallback: Fallback, health: Health) -> tuple[str, ...]:
+def _sound(targets: Sequence[str], fallback: Fallback, health: Health, flow: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for name in targets:
-        failing = health.rate(name, fallback.window_s, fallback.min_runs) >= fallback.error_rate
+        failing = health.rate(flow, name, fallback.window_s, fallback.min_runs) >= fallback.error_rate
         names.update(dict.fromkeys(fallback.to if failing else (name,)))
     return tuple(names)
