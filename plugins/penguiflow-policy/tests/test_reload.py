@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import logging
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from desk import flow_of, policy, request, rule, targets
 
 from penguiflow import FlowEvent, Node, create, hookimpl, router
 from penguiflow_policy import Options, Policy, PolicyChange, PolicyError, plugin
+from penguiflow_policy._watch import signature
 
 A = "rules:\n  - name: ra\n    route: a\n"
 B = "rules:\n  - name: rb\n    route: b\n"
@@ -131,6 +134,90 @@ async def test_a_file_that_vanishes_keeps_its_rules_until_it_is_back(file: Path)
         assert (await changes.next()).kind == "reloaded"
 
 
+async def test_a_file_that_is_as_it_was_again_is_told(file: Path, caplog: pytest.LogCaptureFixture):
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    caplog.set_level(logging.INFO, "penguiflow_policy")
+    put(file, "rules: 7")
+    with pytest.raises(PolicyError):
+        made.reload()
+    put(file, A)
+    assert made.reload() is False
+    assert made.reload() is False
+    assert (await changes.next()).kind == "refused"
+    assert await changes.next() == PolicyChange("reloaded", made.version, made.version)
+    assert changes.queue.empty()
+    assert f"nothing is wrong any more, and version {made.version} stays" in caplog.records[-1].getMessage()
+
+
+async def test_a_file_that_can_not_be_read_for_a_while_is_read_as_soon_as_it_can(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither its times nor its size change when a network or a disk is well again."""
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    opened = Path.open
+
+    def fails(path: Path, *given: Any, **named: Any) -> Any:
+        if path == file:
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *given, **named)
+
+    async with flow_of(plugins=[made]):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", fails)
+            put(file, B)
+            refused = await changes.next()
+        assert [problem.text for problem in refused.problems] == ["it can't be read: Input/output error"]
+        assert (await changes.next()).kind == "reloaded"
+        assert targets(made.select(request())) == ["b"]
+
+
+def test_what_is_seen_of_a_file_changes_with_its_rights_and_when_its_time_is_put_back(file: Path):
+    before = signature(file)
+    file.chmod(0o600)
+    now = signature(file)
+    assert now != before
+    found = file.stat()
+    file.write_text(B, encoding="utf-8")
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert signature(file) != now
+
+
+@pytest.mark.parametrize("way", ["truncate", "backup", "in place", "link", "folder", "own folder"])
+async def test_whatever_way_an_editor_or_a_deployment_writes_it_the_file_is_read(way: str, tmp_path: Path):
+    folder = tmp_path / "config"
+    folder.mkdir()
+    file = folder / "routing.yaml"
+    put(file, A)
+    made = Policy.from_file(file)
+    changes = Changes(made)
+    async with flow_of(plugins=[made]):
+        if way == "truncate":
+            file.write_text(B, encoding="utf-8")
+        elif way == "backup":
+            file.rename(folder / "routing.yaml~")
+            file.write_text(B, encoding="utf-8")
+        elif way == "in place":
+            with file.open("r+", encoding="utf-8") as opened:
+                opened.write(B)
+        elif way == "link":
+            put(tmp_path / "other.yaml", B)
+            file.unlink()
+            file.symlink_to(tmp_path / "other.yaml")
+        elif way == "folder":
+            folder.rename(tmp_path / "old")
+            folder.mkdir()
+            put(file, B)
+        else:
+            shutil.rmtree(folder)
+            folder.mkdir()
+            put(file, B)
+        while (await changes.next()).kind != "reloaded":  # in between there may be no file
+            continue
+        assert targets(made.select(request())) == ["b"]
+
+
 async def test_a_mounted_configuration_that_swaps_its_link_is_noticed(tmp_path: Path):
     for name, text in (("one", A), ("two", B)):
         (tmp_path / name).mkdir()
@@ -181,6 +268,38 @@ async def test_a_candidates_file_is_watched_too(tmp_path: Path, file: Path):
     async with flow_of(plugins=[made]):
         put(candidate, B)
         assert (await changes.next()).kind == "reloaded"
+
+
+async def test_a_candidate_that_comes_while_the_flow_runs_is_watched_from_then_on(tmp_path: Path, file: Path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    put(one, A)
+    put(two, A)
+    made = Policy.from_file(file)
+    made.shadow(Policy.from_file(one))
+    before = asyncio.all_tasks()
+    async with flow_of(plugins=[made]):
+        candidate = Policy.from_file(two)
+        changes = Changes(candidate)
+        made.shadow(candidate)
+        put(two, B)
+        assert (await changes.next()).kind == "reloaded"
+        made.shadow(None)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_flow_that_has_the_policy_twice_leaves_nothing_behind(file: Path):
+    made = Policy.from_file(file)
+    before = asyncio.all_tasks()
+    async with flow_of(policy=made, plugins=[made, made.companion]):
+        watching = [task for task in asyncio.all_tasks() - before if task.get_name().startswith("watch")]
+        assert len(watching) == 1
+    assert asyncio.all_tasks() == before
+
+
+def test_one_companion_is_enough_for_all_routers_of_a_flow():
+    made = policy(rule("x", route="a"))
+    with pytest.raises(TypeError, match="given twice"):
+        flow_of(policy=made, plugins=[made.companion, made.companion])
 
 
 async def test_without_reload_the_file_is_not_watched(file: Path):

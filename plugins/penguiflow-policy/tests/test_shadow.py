@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from pathlib import Path
 
 import pytest
 from desk import flow_of, policy, request, rule, targets
 
-from penguiflow_policy import Options, plugin
+from penguiflow import FlowEvent, Headers, Message
+from penguiflow_policy import ConditionError, Decision, Options, plugin
 
 
 def test_differences_are_counted_and_listed_and_the_live_policy_decides():
@@ -85,3 +88,61 @@ async def test_a_deployment_names_a_candidate_by_its_file(tmp_path: Path, caplog
     async with flow_of(plugins=[made]) as flow:
         assert await flow.ask(1) == 1
     assert "the candidate doesn't suit flow 'flow'" in caplog.text
+
+
+def test_a_message_that_the_live_policy_fails_is_compared_as_well():
+    live = policy(rule("bad", when="payload.x == 1"))
+    shadow = live.shadow(policy(rule("good", route="b")))
+    assert shadow is not None
+    with pytest.raises(ConditionError):
+        live.select(request({}))
+    assert (shadow.agreed, shadow.differed, shadow.failed) == (0, 1, 0)
+    assert str(shadow.differences[0]).endswith("isn't there: ask has(...) first) -> b (good)")
+
+
+def test_two_policies_that_both_have_no_answer_are_no_difference():
+    live = policy(rule("bad", when="payload.x == 1"))
+    shadow = live.shadow(policy(rule("bad too", when="payload.y == 1")))
+    assert shadow is not None
+    with pytest.raises(ConditionError):
+        live.select(request({}))
+    assert (shadow.agreed, shadow.differed, shadow.failed) == (1, 0, 0)
+
+
+async def test_a_deployment_sees_differences_in_events_and_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "live.yaml").write_text("rules: [{name: r, match: {tenant: acme}, route: a}]", encoding="utf-8")
+    (tmp_path / "new.yaml").write_text("rules: [{name: s, route: b}]", encoding="utf-8")
+    (tmp_path / "deployment.toml").write_text(
+        "[plugins]\npolicies = ['policy']\n[plugins.options.policy]\n"
+        f"file = '{tmp_path / 'live.yaml'}'\nshadow = '{tmp_path / 'new.yaml'}'\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PENGUIFLOW_CONFIG", str(tmp_path / "deployment.toml"))
+    caplog.set_level(logging.INFO, "penguiflow_policy")
+    events: list[FlowEvent] = []
+    async with flow_of(on_event=events.append) as flow:
+        for tenant in ("acme", "acme", "zoo"):
+            await flow.start(Message(payload=1, headers=Headers(tenant=tenant))).results()
+    told = [event.extra.get("shadow") for event in events if event.event_type == "route_decided"]
+    assert told == ["b (s)", "b (s)", None]  # where the live policy has no opinion, its answer carries nothing
+    first, second, last = (record.getMessage() for record in caplog.records)
+    assert first.endswith("differs: desk: a (r) -> b (s)")
+    assert second.endswith("differs: desk: no opinion -> b (s)")
+    assert last.endswith("0 the same, 3 different, 0 of them failed\n  2 x r -> s\n  1 x no opinion -> s")
+
+
+def test_a_policy_is_no_candidate_of_itself():
+    one, two = policy(rule("r")), policy(rule("s"))
+    one.shadow(two)
+    for live, candidate in ((one, one), (two, one)):
+        with pytest.raises(ValueError, match="another policy, which has no candidate itself"):
+            live.shadow(candidate)
+
+
+def test_a_decision_with_its_shadow_can_be_pickled():
+    found = Decision(("a",), "r", "v", ("m",), "b (s)")
+    copied = pickle.loads(pickle.dumps(found))
+    assert copied == found
+    assert copied.detail == {"rule": "r", "policy_version": "v", "modified_by": ["m"], "shadow": "b (s)"}

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 MAX_PARTS = 200
 
-ZONED = ("getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds")
-ZONED += ("getMinutes", "getMonth", "getSeconds")
+ZONED = frozenset(
+    f"get{part}"
+    for part in "FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds".split()
+)
 SEARCHING = ("contains", "matches")
 
 _QUOTED = re.compile(r"""([rRbB]*)('{3}|"{3}|'|")(.*)\2""", re.DOTALL)

@@ -39,7 +39,7 @@ class PolicyChange:
     Attributes:
         kind: `reloaded` or `refused`.
         version: The version in use now.
-        previous: The one before; the same if the new one was refused.
+        previous: The one before; the same if the new one was refused, or if after that the old one is back.
         problems: What is wrong with the new one.
     """
 
@@ -130,15 +130,18 @@ class Live:
         return version
 
     def _swap(self, version: Version) -> bool:
-        previous = self.version
+        previous, was_refused = self.version, bool(self._complaint)
         self._complaint = ""
         self._version = version
         self._changed()
-        if version.rules.version == previous:
-            return False
-        log.info("policy %s: version %s in place of %s", self._source.name, self.version, previous)
-        self._tell(PolicyChange("reloaded", self.version, previous))
-        return True
+        changed = self.version != previous
+        if changed:
+            log.info("policy %s: version %s in place of %s", self._source.name, self.version, previous)
+        elif was_refused:
+            log.info("policy %s: nothing is wrong any more, and version %s stays", self._source.name, previous)
+        if changed or was_refused:
+            self._tell(PolicyChange("reloaded", self.version, previous))
+        return changed
 
     def _refuse(self, error: PolicyError) -> None:
         if str(error) == self._complaint:

@@ -11,21 +11,41 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from penguiflow import FlowEvent, Graph, PenguiFlow, RoutingRequest, hookimpl
 from penguiflow_policy import _sources as sources
 from penguiflow_policy._companion import Companion
+from penguiflow_policy._conditions import ConditionError
 from penguiflow_policy._decision import Decision
 from penguiflow_policy._explain import PolicyExplanation, explained
 from penguiflow_policy._health import Health
 from penguiflow_policy._live import Live
-from penguiflow_policy._problems import PolicyError
+from penguiflow_policy._problems import PolicyError, UnreadableError
 from penguiflow_policy._requests import requested
+from penguiflow_policy._rules import Rules
 from penguiflow_policy._shadow import Shadow
 from penguiflow_policy._watch import Watcher, signature
 
 log = logging.getLogger("penguiflow_policy")
+
+
+@dataclass(slots=True)
+class _Use:
+    """A running flow that has a policy.
+
+    Attributes:
+        flow: That flow.
+        watcher: What watches the policy's file there.
+        times: How many of the flow's plugins are the policy: itself, its companion, one that it is the candidate of.
+        ending: Watchers of candidates that are none any more.
+    """
+
+    flow: PenguiFlow
+    watcher: Watcher | None
+    times: int = 0
+    ending: list[Watcher] = field(default_factory=list)
 
 
 class Policy(Live):
@@ -66,10 +86,11 @@ class Policy(Live):
         self._clock = clock
         self._watch = reload
         self._force_polling = force_polling
-        self._watchers: dict[int, tuple[PenguiFlow, Watcher | None]] = {}
+        self._uses: dict[int, _Use] = {}
         self._said_unobserved = False
         self._seen = signature(source.path) if source.path else None
         super().__init__(source, os.environ if environ is None else environ, observe)
+        self._companion = Companion(self)
         self._count()
 
     # --- where it comes from ----------------------------------------------------------------------
@@ -114,12 +135,21 @@ class Policy(Live):
             ConditionError: a condition has no answer for this message, and its rule doesn't say `on_error: skip`.
         """
         rules, now = self._version.rules, self._clock()
-        decision = rules.decide(request, now, self._health)
-        if self._shadow is not None:
-            self._shadow.compare(request, decision, now, self._health)
-        if rules.windows and not (self._watchers or self._said_unobserved):
+        if rules.windows and not (self._uses or self._said_unobserved):
             self._warn_unobserved()
-        return decision
+        if self._shadow is not None:
+            return self._beside(self._shadow, rules, request, now)
+        return rules.decide(request, now, self._health)
+
+    def _beside(self, shadow: Shadow, rules: Rules, request: RoutingRequest, now: float) -> Decision | None:
+        """The decision, after the candidate was asked too."""
+        try:
+            decision = rules.decide(request, now, self._health)
+        except ConditionError as exc:
+            shadow.compare(request, exc, now, self._health)
+            raise
+        different = shadow.compare(request, decision, now, self._health)
+        return decision if decision is None or different is None else decision.beside(different.instead)
 
     @hookimpl
     def resolve_route(self, request: RoutingRequest) -> Decision | None:
@@ -157,15 +187,28 @@ class Policy(Live):
     def shadow(self, candidate: Policy | None) -> Shadow | None:
         """Let another policy decide beside this one without effect, or end that with `None`.
 
+        While a flow runs, call it in the flow's event loop: the candidate's file is watched from then on.
+
         Returns:
             What counts and lists where the two differ.
+
+        Raises:
+            ValueError: the candidate is this policy, or has a candidate itself.
         """
-        self._shadow = None if candidate is None else Shadow(lambda: candidate.rules)
-        self._candidate = candidate
+        if candidate is self or (candidate is not None and candidate.shadowed_by is not None):
+            raise ValueError("a candidate is another policy, which has no candidate itself")
+        former, self._candidate = self._candidate, candidate
+        self._shadow = None if candidate is None else Shadow(lambda: candidate.rules, self._source.name)
         self._end_of_candidate()
+        self._end_of_candidate = lambda: None
         if candidate is not None:
             self._end_of_candidate = candidate.subscribe(lambda change: self._count())
         self._count()
+        for use in list(self._uses.values()):
+            if candidate is not None:
+                candidate._begin(use.flow)
+            if former is not None:
+                use.ending += former._end(use.flow)
         return self._shadow
 
     @property
@@ -187,25 +230,50 @@ class Policy(Live):
 
     async def start(self, flow: PenguiFlow) -> None:
         """Watch the file from now on."""
-        path = self._source.path
-        watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path and self._watch else None
-        self._watchers[id(flow)] = (flow, watcher)
+        self._begin(flow)
         if self._candidate is not None:
             await self._candidate.start(flow)
 
     async def stop(self, flow: PenguiFlow) -> None:
         """Watch it no longer."""
-        _, watcher = self._watchers.pop(id(flow), (None, None))
-        if watcher is not None:
-            await watcher.stop()
+        ending = self._end(flow)
         if self._candidate is not None:
             await self._candidate.stop(flow)
+        if self._shadow is not None and not self._uses:
+            self._shadow.tell()
+        for watcher in ending:
+            await watcher.stop()
 
-    async def _reread(self) -> None:
+    def _begin(self, flow: PenguiFlow) -> None:
+        """A flow has this policy from now on; once more, if it has it already."""
+        use = self._uses.get(id(flow))
+        if use is None:
+            path = self._source.path if self._watch else None
+            watcher = Watcher(path, self._seen, self._reread, self._force_polling) if path else None
+            use = self._uses[id(flow)] = _Use(flow, watcher)
+        use.times += 1
+
+    def _end(self, flow: PenguiFlow) -> list[Watcher]:
+        """A flow has it no longer, or once less; the watchers that then end."""
+        use = self._uses.get(id(flow))
+        if use is None or use.times > 1:
+            if use is not None:
+                use.times -= 1
+            return []
+        del self._uses[id(flow)]
+        if use.watcher is not None:
+            use.watcher.end()
+            use.ending.append(use.watcher)
+        return use.ending
+
+    async def _reread(self) -> bool:
+        """Read the file again; whether it could be read, whatever is in it."""
         try:
             self._swap(await asyncio.to_thread(self._read))
         except PolicyError as exc:
             self._refuse(exc)
+            return not isinstance(exc, UnreadableError)
+        return True
 
     def _warn_unobserved(self) -> None:
         self._said_unobserved = True
@@ -219,8 +287,8 @@ class Policy(Live):
         self._count()
 
     def _report(self, error: PolicyError) -> None:
-        for flow, _ in list(self._watchers.values()):
-            flow.report(self.name, "reload", error)
+        for use in list(self._uses.values()):
+            use.flow.report(self.name, "reload", error)
 
     def check_graph(self, graph: Graph, routers: Sequence[str] | None = None) -> list[str]:
         """What keeps the policy from being used in a flow; asked when the flow is built. New rules have to suit it too.
@@ -239,7 +307,7 @@ class Policy(Live):
         """What a flow needs besides, whose router has this as its `policy=`: a plugin that watches the file, counts
         errors, and decides nothing. A policy that is a plugin itself needs none.
         """
-        return Companion(self)
+        return self._companion
 
     def __repr__(self) -> str:
         return f"<Policy {self._source.name} {self.version}: {len(self.rules.rules)} rules>"

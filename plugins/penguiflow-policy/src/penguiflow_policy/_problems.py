@@ -57,6 +57,10 @@ class PolicyError(ValueError):
         return (type(self), (self.problems,))
 
 
+class UnreadableError(PolicyError):
+    """There is a file, and the system doesn't let it be read: perhaps the next time it does."""
+
+
 def shown(value: object) -> str:
     """A value as a problem shows it: as it would be written, cut if it is long."""
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penguiflow_policy._problems import meant
+from penguiflow_policy._problems import Problem, UnreadableError, meant
 from penguiflow_policy._reading import READERS
 from penguiflow_policy._tree import MAX_BYTES, Document, check_bounds, checked_size, refused
 
@@ -50,13 +50,14 @@ def _bytes(file: Path) -> bytes:
     try:
         if not file.exists():
             beside = [other.name for other in sorted(file.parent.glob("*")) if other.suffix.lower() in READERS]
+            beside = [name for name in beside if name != file.name]  # a link that leads nowhere
             raise refused(str(file), f"there is no such file{meant(file.name, beside) if beside else ''}")
         if not file.is_file():
             raise refused(str(file), "this is no file")
         with file.open("rb") as opened:
             return opened.read(MAX_BYTES + 1)
     except OSError as exc:
-        raise refused(str(file), f"it can't be read: {exc.strerror}") from None
+        raise UnreadableError([Problem(f"it can't be read: {exc.strerror}", str(file))]) from None
 
 
 def from_text(text: str, ending: str, name: str) -> Source:

@@ -29,7 +29,7 @@ def signature(path: Path) -> Signature:
         found = os.stat(path)
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
 class Watcher:
@@ -38,24 +38,29 @@ class Watcher:
     Args:
         path: The file.
         seen: What was there when it was last read.
-        changed: Reads it again.
+        changed: Reads it again; false if it couldn't be read, and that is to be tried again.
         force_polling: Look at the folder again and again, instead of being told by the system.
     """
 
     def __init__(
-        self, path: Path, seen: Signature, changed: Callable[[], Awaitable[Any]], force_polling: bool | None = None
+        self, path: Path, seen: Signature, changed: Callable[[], Awaitable[bool]], force_polling: bool | None = None
     ) -> None:
         self._path = path
         self._seen = seen
         self._changed = changed
         self._force_polling = force_polling
+        self._unread = False
         self._said = ""
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"watch {path.name}")
 
-    async def stop(self) -> None:
-        """Stop, and wait until it has."""
+    def end(self) -> None:
+        """Look no more."""
         self._stop.set()
+
+    async def stop(self) -> None:
+        """Look no more, and wait until nothing is left."""
+        self.end()
         done, _ = await asyncio.wait([self._task], timeout=2.0)
         if not done:
             self._task.cancel()
@@ -104,6 +109,6 @@ class Watcher:
     async def _look(self) -> None:
         """Read the file if it is another one."""
         found = signature(self._path)
-        if found != self._seen and not self._stop.is_set():
+        if (found != self._seen or self._unread) and not self._stop.is_set():
             self._seen = found
-            await self._changed()
+            self._unread = not await self._changed()
