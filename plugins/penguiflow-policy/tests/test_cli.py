@@ -35,7 +35,7 @@ cases:
   - {name: odd, payload: 7, expect: fails}
 """
 APP = """\
-from penguiflow import create, node, router
+from penguiflow import Node, create, node, router
 
 @node
 async def a(x): return x
@@ -49,6 +49,14 @@ def make():
     return flow
 
 broken = 7
+
+three = create(router("desk").to(a, b, Node(a.func, "c")), name="three")
+
+def wants(path):
+    return flow
+
+def falls():
+    raise RuntimeError("no database")
 """
 
 
@@ -60,6 +68,7 @@ def folder(tmp_path: Path) -> Path:
         ("cases.yaml", CASES),
         ("app.py", APP),
         ("bad.yaml", "rulez: []"),
+        ("torn.py", "def flow(:"),
     ):
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
@@ -163,6 +172,10 @@ def test_explain_says_where_a_message_goes_and_why(folder: Path):
         (("--meta", "[]"), "--meta is a JSON object, not list"),
         (("--hour", "24"), "invalid choice"),
         (("--flow", "app:flow"), "router 'desk' doesn't lead to 'c'"),
+        (("--flow", "app:wants"), "--flow app:wants raised TypeError: "),
+        (("--flow", "app:falls"), "--flow app:falls raised RuntimeError: no database"),
+        (("--flow", "torn:flow"), "--flow torn:flow raised SyntaxError: "),
+        (("--flow", "app:three", "--node", "dsk"), "flow 'three' has no router 'dsk': did you mean 'desk'?"),
     ],
 )
 def test_wrong_usage_is_told_and_exits_with_2(folder: Path, arguments: tuple[str, str], said: str):

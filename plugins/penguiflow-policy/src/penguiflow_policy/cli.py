@@ -16,9 +16,10 @@ from typing import Any
 
 from penguiflow import GraphError, PenguiFlow
 from penguiflow_policy._cases import Case, Outcome, read_cases
+from penguiflow_policy._checks import routers_of
 from penguiflow_policy._diff import differences
 from penguiflow_policy._policy import Policy
-from penguiflow_policy._problems import PolicyError
+from penguiflow_policy._problems import PolicyError, meant
 from penguiflow_policy._schema import json_schema
 
 OK, WRONG, USAGE = 0, 1, 2
@@ -132,8 +133,12 @@ def _schema(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     policy = Policy.from_file(options.file)
     flow = None if options.flow is None else _flow(options.flow)
-    if flow is not None and (problems := policy.check_graph(flow.graph)):
-        raise _Usage("\n".join(problems))
+    if flow is not None:
+        if problems := policy.check_graph(flow.graph):
+            raise _Usage("\n".join(problems))
+        routers = [router.name for router in routers_of(flow.graph)]
+        if options.node is not None and options.node not in routers:
+            raise _Usage(f"--node: flow {flow.name!r} has no router {options.node!r}{meant(options.node, routers)}")
     given = {"tenant": options.tenant, "topic": options.topic, "priority": options.priority}
     case = Case(
         name="message",
@@ -176,9 +181,13 @@ def _flow(target: str) -> PenguiFlow:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name)
+        flow = found() if callable(found) and not isinstance(found, PenguiFlow) else found
+    except (GraphError, PolicyError):
+        raise
     except (ImportError, AttributeError) as exc:
         raise _Usage(f"--flow {target}: {exc}") from None
-    flow = found() if callable(found) and not isinstance(found, PenguiFlow) else found
+    except Exception as exc:
+        raise _Usage(f"--flow {target} raised {type(exc).__name__}: {exc}") from exc
     if not isinstance(flow, PenguiFlow):
         raise _Usage(f"--flow {target} is a {type(flow).__name__}, and no flow")
     return flow
