@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import subprocess
 import sys
+import uuid
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -115,6 +118,24 @@ def test_a_share_holds_on_to_its_key_and_to_nothing_else(by: str):
         payload = {"user": {"id": "same" if by == "payload.user.id" else place}}
         found.add(tuple(made.select(request(payload, meta=meta, **given_)) or ()))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [uuid.UUID(int=place) for place in range(40)],
+        [Decimal(place) for place in range(40)],
+        [datetime.date(2026, 1, 1 + place % 28) for place in range(40)],
+        list(range(40)),
+    ],
+)
+def test_a_key_of_any_plain_kind_is_held_on_to_and_is_the_same_as_its_text(keys: list[Any]):
+    made = policy(rule("r", split={"a": 50, "b": 50}, by="payload.user"))
+    for forms in ([(key, str(key)) for key in keys], [(1, 1.0), (7, 7.0)]):
+        for row in forms:
+            asked = [request({"user": form}, trace_id=f"t{place}") for form in row for place in range(9)]
+            assert len({tuple(made.select(each) or ()) for each in asked}) == 1
+    assert len({tuple(made.select(request({"user": key})) or ()) for key in keys}) == 2
 
 
 def test_a_message_without_the_key_is_drawn_by_its_trace():

@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from penguiflow import RoutingRequest
 from penguiflow_policy._schema import FIELDS, KEYS, NESTED
@@ -84,5 +86,9 @@ def part(value: Any, name: str) -> Any:
 
 
 def bare(value: Any) -> Any:
-    """The value of an enumeration's member; anything else as it is."""
-    return value.value if isinstance(value, enum.Enum) else value
+    """The value of an enumeration's member, the text of what JSON holds as text; anything else as it is."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID | Decimal) else value

@@ -12,10 +12,8 @@ from zoneinfo import ZoneInfo
 
 MAX_PARTS = 200
 
-ZONED = frozenset(
-    f"get{part}"
-    for part in "FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds".split()
-)
+_OF_A_TIME = ("Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "FullYear", "Hours", "Milliseconds", "Minutes", "Month")
+ZONED = frozenset(f"get{part}" for part in (*_OF_A_TIME, "Seconds"))
 SEARCHING = ("contains", "matches")
 
 _QUOTED = re.compile(r"""([rRbB]*)('{3}|"{3}|'|")(.*)\2""", re.DOTALL)

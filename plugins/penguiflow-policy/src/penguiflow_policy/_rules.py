@@ -221,6 +221,8 @@ def _targets(rule: Rule, request: RoutingRequest, now: float, health: Health) ->
 def key_text(rule: Rule, request: RoutingRequest, now: float) -> str:
     """The key of a message's share; its trace's id if it has none."""
     value = None if rule.by is None else bare(rule.by(request, now))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 is 1, as in `match`
     return str(value) if isinstance(value, str | int | float) else request.trace_id
 
 
