@@ -72,6 +72,14 @@ def test_everything_is_said_at_once_with_line_column_and_suggestion():
         ("version: 1", "policy:1:1: the key 'rules' is missing"),
         ("rules: [{route: a}]", "policy:1:9: rules[0]: the key 'name' is missing"),
         ("rules: [{name: r, route: [a, 3]}]", "policy:1:30: rules[0].route[1]: this is text, not 3"),
+        (
+            "rules: [{name: r, route: a, match: {payload.x: {y: 1}}}]",
+            "policy:1:48: rules[0].match.payload.x: this is text, a number, true, false or null, not a table",
+        ),
+        (
+            "rules: [{name: r, route: a, match: {payload.x: [1, [2]]}}]",
+            "policy:1:52: rules[0].match.payload.x[1]: this is text, a number, true, false or null, not a list",
+        ),
         ("rules: [{name: r, route: 3}]", "policy:1:26: rules[0].route: this is a list, not 3"),
         ("rules: [{name: r, route: [a, a]}]", "policy:1:26: rules[0].route: a name stands here twice: leave one out"),
         ("rules: []\ntimezone: Mars/Phobos", "there is no such timezone: write one as Europe/Berlin"),
@@ -204,3 +212,7 @@ def test_a_target_from_the_environment_is_shown_as_it_is_written():
     (said,) = refused(found)
     assert "doesn't lead to '${TO}'" in said
     assert "s3cret" not in said
+    for node in ("${TO}", ["${TO}", "desk"]):
+        (said,) = refused(policy(rule("r", match={"node": node}, route="a"), environ={"TO": "s3cret"}))
+        assert "has no router '${TO}'" in said
+        assert "s3cret" not in said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from desk import policy, request, rule, targets
@@ -148,6 +150,40 @@ def test_what_a_variable_holds_is_shown_nowhere():
     with pytest.raises(PolicyError) as caught:
         policy(rule("r", split={"a": "${S}", "b": 1}), environ={"S": "98.25"})
     assert "98.25" not in str(caught.value)
+
+
+def test_a_variable_that_is_not_set_is_told_once():
+    with pytest.raises(PolicyError) as caught:
+        policy(rule(route="${NOBODY}", fallback={"to": "a", "error_rate": "${NOR_HIM}"}))
+    assert [problem.path for problem in caught.value.problems] == ["rules[0].route", "rules[0].fallback.error_rate"]
+
+
+def test_a_variable_that_changes_is_read_again():
+    environ = {"PF": "rules: [{name: r, route: a}]"}
+    made = Policy.from_env("PF", environ=environ)
+    environ["PF"] = '{"rules": [{"name": "s", "route": "b"}]}'
+    assert made.reload() is True
+    assert targets(made.select(request())) == ["b"]
+    del environ["PF"]
+    with pytest.raises(PolicyError, match="the variable isn't set"):
+        made.reload()
+    assert targets(made.select(request())) == ["b"]
+
+
+def test_what_a_variable_holds_instead_of_a_policy_is_not_shown():
+    with pytest.raises(PolicyError, match=r"\$PF: it holds no policy, and no path of a file that ends in") as caught:
+        Policy.from_env("PF", environ={"PF": "sk.live-secret"})
+    assert "live" not in str(caught.value)
+
+
+def test_plain_data_may_hold_tuples_and_other_mappings():
+    made = Policy.from_dict(MappingProxyType({"rules": (MappingProxyType(rule("r", route=("a", "b"))),)}))
+    assert targets(made.select(request())) == ["a", "b"]
+    deep: tuple[Any, ...] = ()
+    for _ in range(100_000):
+        deep = (deep,)
+    with pytest.raises(PolicyError, match="nested more than 16 deep"):
+        Policy.from_dict({"rules": deep})
 
 
 def test_the_environment_is_read_when_the_policy_is(monkeypatch: pytest.MonkeyPatch):

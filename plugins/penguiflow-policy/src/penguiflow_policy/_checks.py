@@ -66,8 +66,9 @@ class _Check:
             yield from self._rule(rule, ("rules", place))
 
     def _unknown(self, name: object, known: Sequence[str], path: Path) -> Problem:
-        text = f"flow {self._flow!r} has no router {name!r}{meant(name, known)}"
-        return self._document.problem(text, self._written(path))
+        written = self._written(path)
+        shown = self._shown(name, written)
+        return self._document.problem(f"flow {self._flow!r} has no router {shown}{meant(name, known)}", written)
 
     def _rule(self, rule: Rule, path: Path) -> Iterator[Problem]:
         known = [router.name for router in self._routers]

@@ -32,7 +32,8 @@ def compiled(document: Document, environ: Mapping[str, str]) -> Rules:
     """
     data, problems = filled(document, environ)
     model, misshapen = shaped(document, data)
-    problems += misshapen
+    told = {problem.path for problem in problems}  # a variable that isn't set: what stands there has no form either
+    problems += [problem for problem in misshapen if problem.path not in told]
     rules = _Compiler(document).rules(model) if model is not None else None
     if rules is not None:
         problems += rules[1]

@@ -21,6 +21,7 @@ NESTED = ("meta", "payload")
 KEYS = ("tenant", "topic", "trace_id", "node", "flow")
 
 Scalar = str | int | float | bool | None
+_BRANCHES = ("str", "int", "float", "bool", "none")
 
 
 def _listed(value: Any) -> Any:
@@ -173,7 +174,7 @@ def shaped(document: Document, data: Any) -> tuple[PolicyModel | None, list[Prob
         model = PolicyModel.model_validate(data)
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_input=False)[: MOST + 1]
-        return None, [_problem(document, dict(error)) for error in errors]
+        return None, list(dict.fromkeys(_problem(document, dict(error)) for error in errors))
     return model, []
 
 
@@ -191,8 +192,8 @@ def _problem(document: Document, error: dict[str, Any]) -> Problem:
         )
     if kind == "missing":
         return document.problem(f"the key {path[-1]!r} is missing", path[:-1])
-    while path and path not in document.marks and document.marks:
-        path = path[:-1]  # the name of a union's branch, and what a single value became as a list
+    kind = "scalar" if path[-1:] and path[-1] in _BRANCHES and "match" in path[2:3] else kind
+    path = document.written(path)  # without the name of a union's branch, and what a single value became as a list
     found = document.at(path)
     text = str(error["msg"]).removeprefix("Value error, ")
     return document.problem(_reworded(kind, text, found), path)
@@ -207,6 +208,7 @@ def _reworded(kind: str, text: str, found: Any) -> str:
         "dict_type": "a table",
         "model_type": "a table",
         "bool_type": "true or false",
+        "scalar": "text, a number, true, false or null",
     }.get(kind)
     if wanted is not None:
         return f"this is {wanted}, not {shown(found)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,14 +28,14 @@ class Source:
     path: Path | None = None
 
 
-def from_file(path: str | os.PathLike[str], suffix: str | None = None) -> Source:
+def from_file(path: str | os.PathLike[str]) -> Source:
     """A file. What it is written in, its ending says.
 
     Raises:
         PolicyError: nobody knows that ending.
     """
     file = Path(path)
-    ending = (suffix or file.suffix).lower()
+    ending = file.suffix.lower()
     if ending not in READERS:
         raise refused(str(file), f"a policy's file ends in {', '.join(READERS)}, and this in {ending or 'nothing'}")
 
@@ -66,9 +65,13 @@ def from_text(text: str, ending: str, name: str) -> Source:
         raise TypeError(f"a policy's text is a str, not {type(text).__name__}")
 
     def load() -> Document:
-        return READERS[ending](checked_size(text.encode("utf-8", "replace"), name), name)
+        return READERS[ending](checked_size(_encoded(text), name), name)
 
     return Source(name, load)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def from_env(variable: str, environ: Mapping[str, str]) -> Source:
@@ -77,15 +80,28 @@ def from_env(variable: str, environ: Mapping[str, str]) -> Source:
     Raises:
         PolicyError: the variable isn't set, or is empty.
     """
+    name = f"${variable}"
+    if _is_path(text := _held(variable, environ).strip()):
+        if Path(text).suffix.lower() not in READERS:
+            raise refused(name, f"it holds no policy, and no path of a file that ends in {', '.join(READERS)}")
+        return from_file(text)
+
+    def load() -> Document:
+        now = _held(variable, environ)
+        return READERS[".json" if now.lstrip().startswith("{") else ".yaml"](checked_size(_encoded(now), name), name)
+
+    return Source(name, load)
+
+
+def _is_path(text: str) -> bool:
+    return not text.startswith("{") and "\n" not in text and ":" not in text.replace(":\\", "").replace(":/", "")
+
+
+def _held(variable: str, environ: Mapping[str, str]) -> str:
     value = environ.get(variable)
     if value is None or not value.strip():
         raise refused(f"${variable}", "the variable isn't set: give it a policy as JSON or YAML, or the path of a file")
-    text = value.strip()
-    if text.startswith("{"):
-        return from_text(value, ".json", f"${variable}")
-    if "\n" not in text and ":" not in text.replace(":\\", "").replace(":/", ""):
-        return from_file(text)
-    return from_text(value, ".yaml", f"${variable}")
+    return value
 
 
 def from_dict(data: Mapping[str, Any]) -> Source:
@@ -97,6 +113,13 @@ def from_dict(data: Mapping[str, Any]) -> Source:
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"a policy is a mapping with the key 'rules', not {type(data).__name__}")
-    check_bounds(dict(data), "policy")
-    held = copy.deepcopy(dict(data))
+    check_bounds(data, "policy")
+    held = _plain(data)
     return Source("policy", lambda: Document(held, "policy"))
+
+
+def _plain(value: Any) -> Any:
+    """A copy, in which mappings are dictionaries and tuples are lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

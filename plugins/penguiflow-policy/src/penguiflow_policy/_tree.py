@@ -8,7 +8,7 @@ is wrong with the form ends it.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -80,11 +80,25 @@ class Document:
         """The part at a path; `None` if there is none."""
         found = self.data
         for step in path:
-            try:
-                found = found[step]
-            except (KeyError, IndexError, TypeError):
+            if not _has(found, step):
                 return None
+            found = found[step]
         return found
+
+    def written(self, path: Path) -> Path:
+        """A path without those of its last steps that aren't there."""
+        found = self.data
+        for place, step in enumerate(path):
+            if not _has(found, step):
+                return path[:place]
+            found = found[step]
+        return path
+
+
+def _has(value: Any, step: str | int) -> bool:
+    if isinstance(value, dict):
+        return step in value
+    return isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
 
 
 def refused(source: str, text: str, line: int | None = None, column: int | None = None) -> PolicyError:
@@ -123,7 +137,7 @@ def check_bounds(data: Any, source: str) -> None:
             raise refused(source, f"it is nested more than {MAX_DEPTH} deep or has more than {MAX_PARTS} values")
         if isinstance(value, datetime.datetime | datetime.date | datetime.time):
             raise refused(source, f"{value} is a date, and no rule has one: put it in quotes")
-        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
         todo.extend((item, depth + 1) for item in inside)
 
 
