@@ -143,7 +143,9 @@ def test_diff_says_what_differs_in_rules_and_in_where_cases_go(folder: Path):
         "! odd: fails (the condition of rule 'big' has no answer: what it looks at is of another kind than it expects)"
         " -> c (by rest)",
     ]
-    assert run(folder, "diff", "old.yaml", "old.yaml") == (0, "", "")
+    (folder / "told.yaml").write_text(OLD.replace("route: a", "route: a\n    description: of note"), encoding="utf-8")
+    for other in ("old.yaml", "told.yaml"):
+        assert run(folder, "diff", "old.yaml", other) == (0, "", "")
 
 
 def test_diff_names_the_rules_that_moved_and_no_others(folder: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -183,3 +184,10 @@ def test_what_the_evaluator_can_not_hold_leaves_no_condition_without_an_answer(
 def test_a_tenant_of_half_characters_is_one_like_any_other():
     made = policy(rule(when="tenant == 'x'"), rule("rest", route="b"))
     assert targets(made.select(request(tenant="\ud800"))) == ["b"]
+
+
+@pytest.mark.parametrize("value", [0, 0.0, "", False, None, [], {}])
+def test_a_field_that_is_empty_is_there(value: Any):
+    made = policy(rule(when=f"has(payload.x) && payload.x == {json.dumps(value)}"))
+    assert made.select(request({"x": value})) is not None
+    assert made.select(request({})) is None

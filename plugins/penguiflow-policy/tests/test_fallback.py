@@ -91,6 +91,13 @@ def event(node: str, kind: str) -> Any:
     return type("Event", (), {"flow_name": "flow", "node_name": node, "event_type": kind})()
 
 
+def test_a_run_that_its_deadline_ends_is_a_failure():
+    made = policy(rule("r", route="a", fallback=FALLBACK))
+    for _ in range(4):
+        made.on_event(event("a", "node_expired"))
+    assert targets(made.select(request())) == ["b"]
+
+
 def test_a_cancelled_run_is_no_failure():
     made = policy(rule("r", route="a", fallback=FALLBACK))
     for _ in range(10):

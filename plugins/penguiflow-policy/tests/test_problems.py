@@ -124,6 +124,8 @@ def test_problems_of_toml_and_json_have_their_lines_as_well(tmp_path: Path):
         ({"match": {"topic": "t"}}, {"match": {"tenant": "x"}}, False),
         ({"when": "priority > 1"}, {"match": {"tenant": "x"}}, False),
         ({"when": "priority > 1"}, {"match": {"tenant": "x"}, "when": "priority > 1"}, True),
+        ({"match": {"tenant": "x"}}, {"match": {"tenant": "x"}, "when": "priority > 1"}, True),
+        ({"when": "priority > 1"}, {"when": "priority > 2"}, False),
         ({"add": "a"}, {"match": {"tenant": "x"}}, False),
         ({"canary": {"to": "a", "percent": 99}}, {}, False),
         ({"canary": {"to": "a", "percent": 100}}, {}, True),
