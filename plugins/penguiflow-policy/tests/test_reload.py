@@ -287,6 +287,18 @@ async def test_a_candidate_that_comes_while_the_flow_runs_is_watched_from_then_o
     assert asyncio.all_tasks() == before
 
 
+async def test_a_candidate_no_more_is_watched_while_it_is_a_plugin_of_its_own(tmp_path: Path, file: Path):
+    one = tmp_path / "one.yaml"
+    put(one, A)
+    made, candidate = Policy.from_file(file), Policy.from_file(one)
+    made.shadow(candidate)
+    changes = Changes(candidate)
+    async with flow_of(plugins=[made, candidate.companion]):
+        made.shadow(None)
+        put(one, B)
+        assert (await changes.next()).kind == "reloaded"
+
+
 async def test_a_flow_that_has_the_policy_twice_leaves_nothing_behind(file: Path):
     made = Policy.from_file(file)
     before = asyncio.all_tasks()
