@@ -105,7 +105,9 @@ model: $(DEV) ## the model test with EXAMPLES examples, and every way of breakin
 
 bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
-	@[ ! -x $(VENV)-alone/alone-penguiflow-otel/bin/python ] || $(VENV)-alone/alone-penguiflow-otel/bin/python penguiflow-otel/benchmarks
+	@for folder in penguiflow-otel plugins/penguiflow-policy; do \
+		python=$(VENV)-alone/alone-$${folder##*/}/bin/python; [ ! -x $$python ] || $$python $$folder/benchmarks || exit 1; \
+	done
 
 soak: $(DEV) ## a million traces full of misfortune, and whether the sums come out
 	@$(RUN) -m benchmarks.soak $(ARGS)
