@@ -225,6 +225,26 @@ async def test_what_never_ended_is_over_when_the_flow_runs_again():
     assert (recorder.nodes["f/a"].running, recorder.live) == (0, ())
 
 
+async def test_another_flow_that_begins_leaves_the_traces_of_the_first_alone():
+    recorder, free = Recorder(), asyncio.Event()
+
+    async def held(x: int) -> int:
+        await free.wait()
+        return x
+
+    first, second = (create(Node(held, "held"), name=name, plugins=[recorder]) for name in ("first", "second"))
+    async with first:
+        handle = first.start(1)
+        while not recorder.live:
+            await asyncio.sleep(0)
+        async with second:
+            assert [trace.flow for trace in recorder.live] == ["first"]
+            assert recorder.nodes["first/held"].running == 1
+            free.set()
+            assert await handle.result() == 1
+    assert recorder.trace(handle.trace_id).outcome == "completed"
+
+
 async def test_a_long_loop_keeps_its_latest_runs_and_its_traffic():
     recorder = Recorder(max_runs=10)
 

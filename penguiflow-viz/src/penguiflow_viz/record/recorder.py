@@ -199,10 +199,12 @@ class Recorder:
 
     def _flow_start(self, event: FlowEvent) -> None:
         self.stopped = False
-        for trace_id in tuple(self._live):  # of a run whose end was not seen
+        name = event.flow_name  # another flow may be in the midst of its run
+        for trace_id in [id for id, trace in self._live.items() if trace.flow == name]:  # whose end was not seen
             self._put_away(trace_id)
         for node in self._nodes.values():
-            node.running = 0
+            if node.node_id.startswith(f"{name}/"):
+                node.running = 0
 
     def _flow_stop(self, event: FlowEvent) -> None:
         self.stopped = True
