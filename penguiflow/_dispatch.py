@@ -203,7 +203,8 @@ class Dispatch:
         return bool(self._routers)
 
     def export(self, request: ExportRequest) -> str | bytes:
-        """The first exporter's answer; one that raises is passed over.
+        """The first exporter's answer; one that raises is passed over. A `ValueError` is its word on the options, and
+        no failure of the plugin: it is not logged, and doesn't count.
 
         Raises:
             LookupError: there is no answer. If an exporter raised, the text says what, and the exception is the cause.
@@ -214,6 +215,8 @@ class Dispatch:
                 answer: str | bytes | None = impl.call(request)
                 if not isinstance(answer, str | bytes | None):
                     raise TypeError(f"export_graph answers text, bytes or None, not {answer!r:.80}")
+            except ValueError as exc:
+                raised.append((impl.plugin, exc))
             except BaseException as exc:
                 self.failed(impl, "export_graph", exc, request.graph.name)
                 raised.append((impl.plugin, exc))

@@ -436,6 +436,19 @@ def test_an_exporter_that_raises_is_passed_over_and_logged(caplog: pytest.LogCap
     assert errors(caplog) == ["plugin 'bad' raised in export_graph: RuntimeError('broken plugin')"]
 
 
+def test_wrong_options_are_said_and_count_against_no_exporter(caplog: pytest.LogCaptureFixture):
+    def exported(request: ExportRequest) -> str:
+        if request.options:
+            raise ValueError("it has no options")
+        return "drawn"
+
+    flow = create(same, plugins=[Exporter(exported, "good")])
+    for _ in range(30):
+        with pytest.raises(LookupError, match="plugin 'good' can't export 'png': ValueError: it has no options"):
+            flow.export("png", colour="red")
+    assert (flow.export("png"), errors(caplog)) == ("drawn", [])
+
+
 @pytest.mark.parametrize("plugins", [[], [Exporter(lambda request: None)]], ids=["none", "unknown"])
 def test_no_exporter_is_an_error_that_names_the_package_to_install(plugins: list[Any]):
     with pytest.raises(LookupError, match="no plugin exports 'mermaid': pip install penguiflow-viz"):
