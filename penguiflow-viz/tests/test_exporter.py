@@ -23,6 +23,7 @@ from penguiflow_viz import (
     FORMATS,
     NodeMark,
     Overlay,
+    Recorder,
     Viz,
     flow_to_dot,
     flow_to_html,
@@ -102,13 +103,18 @@ def test_an_overlay_is_taken_or_made(format: str):
         ({"theme": "pink"}, "theme is one of auto, light, dark, not 'pink'"),
         ({"colour": "red"}, "svg has no option 'colour': it has direction, theme, overlay, trace_id"),
         ({"overlay": 5}, "overlay is an Overlay, or something that makes one, not 5"),
+        ({"overlay": Recorder}, "overlay is an Overlay, or something that makes one, not <class '.*Recorder'>"),
         ({"trace_id": "t"}, "trace_id= picks a trace out of an overlay: give overlay= as well"),
+        ({"overlay": Recorder(), "trace_id": "t"}, "no trace 't' is kept: 0 are in flight, and of the last that ended 0"),
     ],
-    ids=["direction", "list", "theme", "unknown", "overlay", "trace"],
+    ids=["direction", "list", "theme", "unknown", "overlay", "class", "trace", "no such trace"],
 )
-def test_a_wrong_option_is_said(options: dict[str, Any], said: str):
+def test_a_wrong_option_is_said_to_who_asked_alone(
+    options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+):
     with pytest.raises(LookupError, match=f"plugin 'viz' can't export 'svg': ValueError: {said}"):
         create(same).export("svg", **options)
+    assert not caplog.records
 
 
 def test_other_formats_are_left_to_others():

@@ -5,7 +5,7 @@ Rules: an option that isn't known is an error, not ignored. Nothing is kept from
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penguiflow import ExportRequest, Graph, hookimpl
@@ -88,17 +88,25 @@ def _waterfall(options: Mapping[str, Any], theme: str) -> str:
     recorder = options.get("overlay")
     if not isinstance(recorder, Recorder):
         raise ValueError(f"waterfall shows a trace that was recorded: give overlay=recorder, not {recorder!r:.80}")
-    return waterfall(recorder.trace(options.get("trace_id")), theme)
+    return waterfall(_kept(recorder.trace, options.get("trace_id")), theme)
 
 
 def _overlaid(drawing: Drawing, graph: Graph, options: Mapping[str, Any]) -> Drawing:
     overlay, trace_id = options.get("overlay"), options.get("trace_id")
     if overlay is None and trace_id is not None:
         raise ValueError("trace_id= picks a trace out of an overlay: give overlay= as well")
-    if isinstance(overlay, MakesOverlay):
-        overlay = overlay.overlay(graph, trace_id)
+    if isinstance(overlay, MakesOverlay) and not isinstance(overlay, type):
+        overlay = _kept(overlay.overlay, graph, trace_id)
     if overlay is None:
         return drawing
     if not isinstance(overlay, Overlay):
         raise ValueError(f"overlay is an Overlay, or something that makes one, not {overlay!r:.80}")
     return laid_over(drawing, overlay)
+
+
+def _kept(find: Callable[..., Any], *of: Any) -> Any:
+    """What is found; a trace that isn't kept is a wrong option as others are."""
+    try:
+        return find(*of)
+    except LookupError as exc:
+        raise ValueError(exc.args[0] if exc.args else "") from exc
