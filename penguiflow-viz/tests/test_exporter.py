@@ -105,7 +105,10 @@ def test_an_overlay_is_taken_or_made(format: str):
         ({"overlay": 5}, "overlay is an Overlay, or something that makes one, not 5"),
         ({"overlay": Recorder}, "overlay is an Overlay, or something that makes one, not <class '.*Recorder'>"),
         ({"trace_id": "t"}, "trace_id= picks a trace out of an overlay: give overlay= as well"),
-        ({"overlay": Recorder(), "trace_id": "t"}, "no trace 't' is kept: 0 are in flight, and of the last that ended 0"),
+        (
+            {"overlay": Recorder(), "trace_id": "t"},
+            "no trace 't' is kept: 0 are in flight, and of the last that ended 0",
+        ),
     ],
     ids=["direction", "list", "theme", "unknown", "overlay", "class", "trace", "no such trace"],
 )

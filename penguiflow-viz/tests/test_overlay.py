@@ -10,7 +10,9 @@ from vizkit.programs import SVG
 
 from penguiflow import Node, PenguiFlow, create, subflow
 from penguiflow_viz import FORMATS, Drawing, LinkMark, NodeMark, Overlay, drawing_of, flow_to_dot, flow_to_mermaid
+from penguiflow_viz.formats.colours import ink
 from penguiflow_viz.overlay import laid_over
+from penguiflow_viz.record.marks import heat
 
 
 def flow() -> PenguiFlow:
@@ -67,13 +69,27 @@ def test_every_format_shows_badges_labels_and_the_legend(format: str):
 
 
 def test_text_on_a_colour_is_dark_or_light_as_the_colour_wants_it():
-    fills = {"#ffffff": "#0f172a", "#fdd49e": "#0f172a", "#7f0000": "#ffffff", "#000000": "#ffffff"}
+    fills = {"#ffffff": "#000000", "#fdd49e": "#000000", "#7f0000": "#ffffff", "#000000": "#ffffff"}
     for fill, ink in fills.items():
         overlay = Overlay({"flow/a": NodeMark(fill)})
         assert f'fillcolor="{fill}", color="#7c3aed", peripheries="2", fontcolor="{ink}"' in flow_to_dot(
             flow(), overlay=overlay
         )
         assert f"fill:{fill},color:{ink}" in flow_to_mermaid(flow(), overlay=overlay)
+
+
+def test_text_is_legible_on_every_colour_of_time():
+    for share in range(101):
+        fill = heat(share / 100)
+        light, dark = sorted((luminance(fill), luminance(ink(fill))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, fill
+
+
+def luminance(colour: str) -> float:
+    """As WCAG defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_what_stands_back_is_faded_with_its_label():

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from vizkit.browser import Mermaid
 from vizkit.expected import arrows_of, nodes_of, paths_of, squeezed
 from vizkit.flows import flows
-from vizkit.known import every_name
+from vizkit.known import crossroads, every_name
 from vizkit.programs import SVG, Dot
 
 from penguiflow import PenguiFlow
 from penguiflow_viz import (
     Drawing,
+    LinkMark,
+    NodeMark,
+    Overlay,
     drawing_of,
     flow_to_dot,
     flow_to_html,
@@ -27,6 +30,7 @@ from penguiflow_viz import (
     flow_to_svg,
 )
 from penguiflow_viz.layout import DIRECTIONS
+from penguiflow_viz.overlay import laid_over
 
 # Looking for a smaller flow that fails takes minutes if each has to be rendered.
 QUICKLY = settings(phases=[Phase.explicit, Phase.generate])
@@ -140,3 +144,37 @@ def test_json_and_the_page_have_the_names_as_they_were_given(flow: PenguiFlow):
     assert page.count("<script") == page.count("</script") == 2
     assert json.loads(page.partition('id="data">')[2].partition("</script>")[0]) == document
     page.encode("utf-8")
+
+
+BACK = Overlay(
+    {name: NodeMark("#7f0000", faded=True) for name in ("crossroads/ask", "crossroads/which", "crossroads/deep")},
+    {("crossroads/which", "crossroads/think"): LinkMark(faded=True)},
+)
+
+
+def test_mermaid_fades_what_stands_back(mermaid: Mermaid):
+    flow = crossroads()
+    drawing = laid_over(drawing_of(flow.graph), BACK)
+    faded = sorted(item.id for item in (*drawing.boxes, *drawing.clusters) if item.faded)
+    links = [(link.source, link.target) for link in drawing.links if link.faded]
+    assert (len(faded), len(links)) == (3, 1)
+    seen = mermaid.draw(flow_to_mermaid(flow, overlay=BACK))
+    assert sorted(re.search(r"\b[nc]\d+\b", id)[0] for id in seen["faded"]) == faded
+    assert [tuple(id.split("_")[1:3]) for id in seen["faded_edges"]] == links
+
+
+def test_graphviz_fades_what_stands_back(tmp_path: Path):
+    flow = crossroads()
+    drawing = laid_over(drawing_of(flow.graph), BACK)
+    Dot(flow_to_dot(flow, overlay=BACK), tmp_path)
+    groups = list(ElementTree.parse(tmp_path / "flow.svg").iter(f"{SVG}g"))
+    faded = [g for g in groups if g.get("class") in ("node", "cluster", "edge") and is_faint(g)]
+    items = [g.findtext(f"{SVG}title", "").removeprefix("cluster_") for g in faded if g.get("class") != "edge"]
+    assert sorted(items) == sorted(item.id for item in (*drawing.boxes, *drawing.clusters) if item.faded)
+    assert [g.get("id") for g in faded if g.get("class") == "edge"] == [link.id for link in drawing.links if link.faded]
+
+
+def is_faint(part: ElementTree.Element) -> bool:
+    """Whether a text or a line is hardly to be seen, or something in it is."""
+    opaque = "fill-opacity" if part.tag == f"{SVG}text" else "stroke-opacity"
+    return float(part.get(opaque, 1)) < 0.3 or any(map(is_faint, part))

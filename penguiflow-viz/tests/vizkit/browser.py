@@ -43,11 +43,15 @@ async function draw(text) {
   const all = (what) => [...out.querySelectorAll(what)];
   const rect = (e) => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
   const text_of = (e) => e ? e.innerHTML.replace(/<br\\s*\\/?>/g, " ").replace(/<\\/p><p>/g, " ") : "";
+  const see = (e) => e === out ? 1 : see(e.parentElement) * getComputedStyle(e).opacity;
   const read = (html) => { const d = document.createElement("div"); d.innerHTML = html; return d.textContent; };
   return {
     nodes: all("g.node").map((g) => [g.id, read(text_of(g.querySelector(".nodeLabel"))), rect(g)]),
     clusters: all("g.cluster").map((g) => [g.id, read(text_of(g.querySelector(".nodeLabel"))), rect(g)]),
     edges: all("path.flowchart-link").map((p) => p.dataset.id),
+    faded: all("g.node, g.cluster").filter((g) => see(g.querySelector("rect, polygon, path")) < 0.3 &&
+      see(g.querySelector(".nodeLabel")) < 0.3).map((g) => g.id),
+    faded_edges: all("path.flowchart-link").filter((p) => see(p) < 0.3).map((p) => p.dataset.id),
     title: document.title,
     scripts: document.querySelectorAll("#out script, #out img, #out [onerror]").length,
   };

@@ -9,6 +9,9 @@ from penguiflow_viz import model
 
 THEMES = ("auto", "light", "dark")
 
+FADED = 0.28
+"""How opaque is what stands back."""
+
 FONT = "Helvetica,Arial,'Liberation Sans',sans-serif"
 
 # Fill and border of each kind.
@@ -82,13 +85,13 @@ _RULES = (
     ".pf-link.pf-calls>.pf-head{fill:var(--pf-playbook-rim);stroke:none}"
     ".pf-tag>rect{fill:var(--pf-page)}"
     ".pf-tag.pf-cycle text{fill:var(--pf-round)}"
-    ".pf-faded:not(.pf-tag),.pf-tag.pf-faded text{opacity:.28}"
+    f".pf-faded:not(.pf-tag),.pf-tag.pf-faded text{{opacity:{FADED}}}"
 )
 
 
 def ink(fill: str) -> str:
-    """Black or white, whichever is read more easily on `fill`; empty for no fill."""
+    """Black or white, whichever is read more easily on `fill`, at a contrast of 4.5 at least; empty for no fill."""
     if not fill:
         return ""
     red, green, blue = (int(fill[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    return "#0f172a" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.2 else "#ffffff"
+    return "#000000" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.179 else "#ffffff"

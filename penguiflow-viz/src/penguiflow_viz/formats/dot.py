@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from penguiflow_viz import model
-from penguiflow_viz.formats.colours import ink
+from penguiflow_viz.formats.colours import FADED, ink
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 
 _LOOKS: Mapping[str, Mapping[str, str]] = {
@@ -22,6 +22,8 @@ _LOOKS: Mapping[str, Mapping[str, str]] = {
     model.PLAYBOOK: {"shape": "component", "style": "filled", "fillcolor": "#fce7f3", "color": "#db2777"},
 }
 
+_LINE = "#64748b"
+
 
 def dot(drawing: Drawing, direction: str) -> str:
     """The drawing as the text of a DOT digraph."""
@@ -32,7 +34,7 @@ def _lines(drawing: Drawing, direction: str) -> Iterator[str]:
     yield f"digraph {quoted(drawing.root.label)} {{"
     yield f"  graph {_attributes(charset='UTF-8', compound='true', rankdir=direction, fontname='Helvetica')}"
     yield f"  node {_attributes(shape='box', style='rounded,filled', fontname='Helvetica')}"
-    yield f"  edge {_attributes(fontname='Helvetica', fontsize='10', color='#64748b')}"
+    yield f"  edge {_attributes(fontname='Helvetica', fontsize='10', color=_LINE)}"
     if drawing.legend:
         yield f"  graph {_attributes(label=drawing.legend, labelloc='b', labeljust='l')}"
     yield from _contents(drawing, drawing.root, "  ")
@@ -59,6 +61,8 @@ def _cluster_look(cluster: Cluster) -> str:
     look = {"style": "rounded", "color": "#64748b", "bgcolor": f"{cluster.fill}28" if cluster.fill else "#64748b12"}
     if cluster.kind == model.PLAYBOOK:
         look |= {"style": "rounded,dashed", "color": "#db2777"}
+    if cluster.faded:
+        look = _faded(look)
     return _attributes(label=lines, tooltip=cluster.tooltip, **look)
 
 
@@ -66,6 +70,8 @@ def _box(box: Box) -> str:
     look = dict(_LOOKS[box.kind])
     if box.fill:
         look |= {"fillcolor": box.fill, "fontcolor": ink(box.fill)}
+    if box.faded:
+        look = _faded(look)
     lines = (box.label, *box.details, *box.badges)
     return f"{box.id} {_attributes(label=lines, tooltip=box.tooltip or lines, **look)}"
 
@@ -85,7 +91,18 @@ def _link(link: Link, ends: Mapping[str, tuple[str, str]]) -> str:
         look["style"] = "dashed"
     if link.width != 1:
         look["penwidth"] = f"{link.width:.2g}"
+    if link.faded:
+        look = _faded({"color": _LINE, **look})
     return f"{source} -> {target} {_attributes(id=link.id, **look)}"
+
+
+def _faded(look: Mapping[str, str]) -> dict[str, str]:
+    """The look of what stands back: its colours, hardly opaque."""
+    opaque = {"fontcolor": "#000000", **look}
+    return {
+        name: f"{value}{round(FADED * 255):02x}" if len(value) == 7 and value[0] == "#" else value
+        for name, value in opaque.items()
+    }
 
 
 def _attributes(**given: str | tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penguiflow_viz import model
-from penguiflow_viz.formats.colours import ink
+from penguiflow_viz.formats.colours import FADED, ink
 from penguiflow_viz.model import Box, Cluster, Drawing, Link
 
 _SHAPES = {
@@ -83,12 +83,19 @@ def _looks(drawing: Drawing) -> Iterator[str]:
     for cluster in drawing.clusters:
         if cluster.fill:
             yield f"    style {cluster.id} fill:{cluster.fill}28,stroke:{cluster.fill}"
+    faded = [item.id for item in (*drawing.boxes, *drawing.clusters) if item.faded]
+    if faded:
+        yield f"    classDef faded opacity:{FADED}"
+        yield f"    class {','.join(faded)} faded"
     cyclic = [str(place) for place, link in enumerate(drawing.links) if link.cycle is not None or link.back]
     if cyclic:
         yield f"    linkStyle {','.join(cyclic)} stroke:#c2410c"
     for place, link in enumerate(drawing.links):
         if link.width != 1:
             yield f"    linkStyle {place} stroke-width:{1.5 * link.width:.2g}px"
+    faded = [str(place) for place, link in enumerate(drawing.links) if link.faded]
+    if faded:
+        yield f"    linkStyle {','.join(faded)} opacity:{FADED}"
 
 
 def _label(lines: tuple[str, ...]) -> str:
