@@ -70,12 +70,12 @@ def test_every_format_shows_badges_labels_and_the_legend(format: str):
 
 def test_text_on_a_colour_is_dark_or_light_as_the_colour_wants_it():
     fills = {"#ffffff": "#000000", "#fdd49e": "#000000", "#7f0000": "#ffffff", "#000000": "#ffffff"}
-    for fill, ink in fills.items():
+    for fill, wanted in fills.items():
         overlay = Overlay({"flow/a": NodeMark(fill)})
-        assert f'fillcolor="{fill}", color="#7c3aed", peripheries="2", fontcolor="{ink}"' in flow_to_dot(
+        assert f'fillcolor="{fill}", color="#7c3aed", peripheries="2", fontcolor="{wanted}"' in flow_to_dot(
             flow(), overlay=overlay
         )
-        assert f"fill:{fill},color:{ink}" in flow_to_mermaid(flow(), overlay=overlay)
+        assert f"fill:{fill},color:{wanted}" in flow_to_mermaid(flow(), overlay=overlay)
 
 
 def test_text_is_legible_on_every_colour_of_time():

@@ -226,17 +226,17 @@ async def test_what_never_ended_is_over_when_the_flow_runs_again():
 
 
 async def test_another_flow_that_begins_leaves_the_traces_of_the_first_alone():
-    recorder, free = Recorder(), asyncio.Event()
+    recorder, entered, free = Recorder(), asyncio.Event(), asyncio.Event()
 
     async def held(x: int) -> int:
+        entered.set()
         await free.wait()
         return x
 
     first, second = (create(Node(held, "held"), name=name, plugins=[recorder]) for name in ("first", "second"))
     async with first:
         handle = first.start(1)
-        while not recorder.live:
-            await asyncio.sleep(0)
+        await entered.wait()
         async with second:
             assert [trace.flow for trace in recorder.live] == ["first"]
             assert recorder.nodes["first/held"].running == 1

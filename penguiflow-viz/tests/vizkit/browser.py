@@ -51,7 +51,8 @@ async function draw(text) {
     edges: all("path.flowchart-link").map((p) => p.dataset.id),
     faded: all("g.node, g.cluster").filter((g) => see(g.querySelector("rect, polygon, path")) < 0.3 &&
       see(g.querySelector(".nodeLabel")) < 0.3).map((g) => g.id),
-    faded_edges: all("path.flowchart-link").filter((p) => see(p) < 0.3).map((p) => p.dataset.id),
+    faded_edges: all("path.flowchart-link").filter((p) => see(p) < 0.3)
+      .map((p) => [p.dataset.id, getComputedStyle(p).strokeWidth, getComputedStyle(p).stroke]),
     title: document.title,
     scripts: document.querySelectorAll("#out script, #out img, #out [onerror]").length,
   };

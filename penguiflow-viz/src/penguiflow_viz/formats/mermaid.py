@@ -87,15 +87,20 @@ def _looks(drawing: Drawing) -> Iterator[str]:
     if faded:
         yield f"    classDef faded opacity:{FADED}"
         yield f"    class {','.join(faded)} faded"
-    cyclic = [str(place) for place, link in enumerate(drawing.links) if link.cycle is not None or link.back]
-    if cyclic:
-        yield f"    linkStyle {','.join(cyclic)} stroke:#c2410c"
+    links: dict[str, list[str]] = {}
     for place, link in enumerate(drawing.links):
-        if link.width != 1:
-            yield f"    linkStyle {place} stroke-width:{1.5 * link.width:.2g}px"
-    faded = [str(place) for place, link in enumerate(drawing.links) if link.faded]
-    if faded:
-        yield f"    linkStyle {','.join(faded)} opacity:{FADED}"
+        links.setdefault(_stroke(link), []).append(str(place))
+    for look, places in links.items():
+        if look:
+            yield f"    linkStyle {','.join(places)} {look}"
+
+
+def _stroke(link: Link) -> str:
+    """The look of a link, all of it: Mermaid keeps only what it was told last."""
+    parts = ["stroke:#c2410c"] if link.cycle is not None or link.back else []
+    parts += [f"stroke-width:{1.5 * link.width:.2g}px"] if link.width != 1 else []
+    parts += [f"opacity:{FADED}"] if link.faded else []
+    return ",".join(parts)
 
 
 def _label(lines: tuple[str, ...]) -> str:
