@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vizkit.flows import flows, same
 from vizkit.geometry import flaws, holds, near, points
-from vizkit.known import big, configured, leaving, reporting, returning
+from vizkit.known import big, configured, hub, leaving, opening, reporting, returning
 
 from penguiflow import Node, PenguiFlow, create, join_k, predicate_router, subflow
 from penguiflow_viz import LinkMark, NodeMark, Overlay, drawing_of
@@ -52,6 +52,29 @@ def test_where_many_go_far_they_share_a_trunk_and_nothing_is_covered(
     assert list(flaws(drawing, layout)) == []
     ends = Counter(end for route in layout.routes.values() for end in (route.start, route.tip))
     assert max(ends.values()) > 10
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(flows(), st.sampled_from(DIRECTIONS))
+def test_rows_have_no_flaws_in_any_flow(monkeypatch: pytest.MonkeyPatch, flow: PenguiFlow, direction: str):
+    monkeypatch.setattr("penguiflow_viz.layout.layers.WIDEST", 150.0)
+    drawing = drawing_of(flow.graph)
+    assert list(flaws(drawing, laid_out(drawing, direction))) == []
+
+
+@pytest.mark.parametrize("direction", ["TB", "RL"])
+@pytest.mark.parametrize("marked", [False, True], ids=["bare", "marked"])
+@pytest.mark.parametrize("make", [hub, opening])
+def test_a_layer_that_is_too_wide_is_broken_into_rows(make: Callable[[int], PenguiFlow], marked: bool, direction: str):
+    drawing = drawing_of(make(120).graph)
+    if marked:
+        ids = {item.id: item.node_id for item in [*drawing.boxes, *drawing.clusters]}
+        drawing = laid_over(
+            drawing, Overlay({}, {(ids[k.source], ids[k.target]): LinkMark(label="7") for k in drawing.links})
+        )
+    layout = laid_out(drawing, direction)
+    assert list(flaws(drawing, layout)) == []
+    assert max(layout.width, layout.height) < 4 * min(layout.width, layout.height)
 
 
 def test_500_nodes_have_no_flaws():

@@ -76,3 +76,15 @@ def returning(count: int) -> PenguiFlow:
     nodes = _chain(count)
     back = [node.to(nodes[0]) for node in nodes]
     return create(*(a.to(b) for a, b in itertools.pairwise(nodes)), *back, name="returning", allow_cycles=True)
+
+
+def hub(count: int) -> PenguiFlow:
+    """A node that leads to many, each of which leads to the same one."""
+    first, last = Node(same, "hub"), Node(same, "gather")
+    nodes = [Node(same, f"worker_{place:03d}") for place in range(count)]
+    return create(first.to(*nodes), *(node.to(last) for node in nodes), name="hub")
+
+
+def opening(count: int) -> PenguiFlow:
+    """Many nodes at which messages enter, and leave."""
+    return create(*(Node(same, f"door_{place:03d}") for place in range(count)), name="opening")

@@ -20,6 +20,8 @@ HEAD = 7.0
 LOOP = 26.0
 JOIN = 0.2
 """How strongly a trunk pulls at what joins it: hardly."""
+COLUMN = 4.0
+"""How strongly what stands in one row pulls at what stands in the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class _Arrangement:
         labelled = any(link.label for link in self.links)
         arcs = [self._arc(link) for link in self.links]
         looks = [(link.kind, link.back, link.cycle) for link in self.links]
-        self.graph = layered(len(self.items), arcs, looks, self.place[first], self.place[last], 2 if labelled else 1)
+        across = [item.across + 2 * BETWEEN for item in self.items]
+        self.graph = layered(across, arcs, looks, self.place[first], self.place[last], 2 if labelled else 1)
         self.tags = {self.graph.tags[number]: link for number, link in enumerate(self.links) if link.label}
         self.u = columns(self.graph.layers, self._reach(), *self._near())
         self._shift()
@@ -121,6 +124,9 @@ class _Arrangement:
             weight = JOIN if shared == 1 else (1.0, 2.0, STRAIGHT)[dummies]
             down[above].append((below, weight))
             up[below].append((above, weight))
+        for above, below in self.graph.columns:
+            down[above].append((below, COLUMN))
+            up[below].append((above, COLUMN))
         return up, down
 
     def _shift(self) -> None:

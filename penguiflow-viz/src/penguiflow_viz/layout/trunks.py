@@ -80,20 +80,20 @@ class Ways:
         return lane
 
 
-def ways(arcs: Sequence[Arc], looks: Sequence[Hashable], ranks: list[int], step: int) -> Ways:
-    """Lead each arc through the layers; `looks` says which of them look alike."""
+def ways(arcs: Sequence[Arc], looks: Sequence[Hashable], ranks: list[int], step: int, far: int = FAR) -> Ways:
+    """Lead each arc through the layers; `looks` says which of them look alike, `far` what is far."""
     found = Ways(ranks)
     left = dict(enumerate(arcs))
-    far = {number: arc for number, arc in left.items() if ranks[arc[1]] - ranks[arc[0]] > FAR * step}
+    distant = {number: arc for number, arc in left.items() if ranks[arc[1]] - ranks[arc[0]] > far * step}
     for end, lead in ((1, found.gathered), (0, found.scattered)):
         groups: dict[Hashable, dict[int, Arc]] = {}
-        for number, arc in far.items():
+        for number, arc in distant.items():
             groups.setdefault((arc[end], looks[number]), {})[number] = arc
         for group in groups.values():
             if len(group) >= MANY:
                 lead(group, step)
                 for number in group:
-                    del far[number], left[number]
+                    del distant[number], left[number]
     for number, arc in left.items():
         found.alone(number, arc)
     return found
