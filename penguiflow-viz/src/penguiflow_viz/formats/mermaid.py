@@ -83,7 +83,8 @@ def _looks(drawing: Drawing) -> Iterator[str]:
     for cluster in drawing.clusters:
         if cluster.fill:
             yield f"    style {cluster.id} fill:{cluster.fill}28,stroke:{cluster.fill}"
-    faded = [item.id for item in (*drawing.boxes, *drawing.clusters) if item.faded]
+    items: list[Box | Cluster] = [*drawing.boxes, *drawing.clusters]
+    faded = [item.id for item in items if item.faded]
     if faded:
         yield f"    classDef faded opacity:{FADED}"
         yield f"    class {','.join(faded)} faded"
