@@ -21,11 +21,12 @@ from typing import Any
 
 import httpx
 import pytest
+from vizkit.known import big
 from vizkit.watching import MARK, client, snapshots, stuck, until
 
 from penguiflow import FlowError, FlowStateError, Message, Node, NodePolicy, PenguiFlow, create, subflow
-from penguiflow_viz import LiveView, Recorder, serve
-from penguiflow_viz.live.snapshots import Snapshots
+from penguiflow_viz import LiveView, Recorder, drawing_of, serve
+from penguiflow_viz.live.snapshots import AT_ONCE, Snapshots
 
 TOKEN = "a-token-of-our-own-0123456789"
 
@@ -314,28 +315,56 @@ async def test_as_long_as_nothing_changes_a_snapshot_is_the_same():
     now = itertools.count()
     async with quick(plugins=[recorder := Recorder()]) as flow:
         snapshots = Snapshots(flow, recorder, 0.001, lambda: float(next(now)))
-        first = snapshots.current()
-        assert snapshots.current(fresh=True) is first
+        first = await snapshots.current()
+        assert await snapshots.current(fresh=True) is first
         await flow.ask(1)
-        assert json.loads(snapshots.current(fresh=True))["totals"]["completed"] == 1
+        assert json.loads(await snapshots.current(fresh=True))["totals"]["completed"] == 1
 
 
 async def test_a_snapshot_that_takes_long_is_made_rarely():
     now = [0.0]
 
     def clock() -> float:
-        now[0] += 0.1  # what making one takes, since the time is looked at before and after
+        now[0] += 0.1  # what a piece of one takes, since the time is looked at before and after
         return now[0]
 
     async with quick(plugins=[recorder := Recorder()]) as flow:
         snapshots = Snapshots(flow, recorder, 0.01, clock)
-        first = snapshots.current()
-        assert 2.0 < snapshots.wait_s < 2.5
+        first = await snapshots.current()
+        wait_s, took = snapshots.wait_s, now[0]
+        assert wait_s > 10 * took
         await flow.ask(1)
-        while now[0] < 2.3:
-            assert snapshots.current() is first
-        now[0] = 3.0
-        assert snapshots.current() is not first
+        while now[0] < took + wait_s - 0.1:
+            assert await snapshots.current() is first
+        now[0] = took + wait_s
+        assert await snapshots.current() is not first
+
+
+@pytest.mark.parametrize("count", [1, 16])
+async def test_the_flow_goes_on_while_snapshots_of_a_large_one_are_made(count: int):
+    """However many read: between two turns of the loop no more than one piece of one snapshot is made."""
+    recorder, turns, looks, most = Recorder(), 0, 0, 0
+
+    async def turn() -> None:
+        nonlocal turns, looks, most
+        while True:
+            turns, looks, most = turns + 1, 0, max(most, looks)
+            await asyncio.sleep(0)
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return float(turns)
+
+    async with big(500) as flow:
+        with flow.watch(recorder.on_event, recorder.event_types):
+            snapshots = Snapshots(flow, recorder, 0.001, clock)
+            turning = asyncio.create_task(turn())
+            texts = await asyncio.gather(*(snapshots.current() for _ in range(count)))
+            turning.cancel()
+    assert (len(set(map(id, texts))), len(json.loads(texts[0])["links"])) == (1, len(drawing_of(flow.graph).links))
+    assert turns > len(flow.graph.nodes) / AT_ONCE
+    assert most <= 6
 
 
 async def fed(flow: PenguiFlow, count: int) -> None:

@@ -53,11 +53,13 @@ def waterfall_style() -> str:
 def waterfall(trace: TraceRecord, theme: str) -> str:
     """A trace as an SVG document."""
     head = f'class="pf pf-{theme} pw" role="img"'
-    return _joined(_document(trace, latest(trace), BARS, head, f"<style>{style()}{waterfall_style()}</style>"))
+    return _joined(
+        _document(trace, rows(trace), latest(trace), BARS, head, f"<style>{style()}{waterfall_style()}</style>")
+    )
 
 
-def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> str:
-    """A trace as an element of a page that has the style and tells what the trace is.
+def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> Iterator[str]:
+    """A trace as an element of a page that has the style and tells what the trace is, line by line.
 
     Args:
         trace: The trace.
@@ -65,9 +67,10 @@ def embedded_waterfall(trace: TraceRecord, now: float, wide: float) -> str:
         wide: How wide it should be, in pixels, if that is possible.
     """
     until = max(now, latest(trace)) if trace.ended is None else trace.ended
-    names = [_label(row) for row in _chosen(rows(trace), MOST_EMBEDDED, trace)]
+    every = rows(trace)
+    names = [_label(row) for row in _chosen(every, MOST_EMBEDDED, trace)]
     bars = min(max(wide - NOTES - 2 * MARGIN - max(map(_wide, names), default=0.0) - 40, 240.0), 2_000.0)
-    return _joined(_document(trace, until, bars, 'class="pw" role="img"', ""))
+    return (f"{line}\n" for line in _document(trace, every, until, bars, 'class="pw" role="img"', ""))
 
 
 class _Scale(NamedTuple):
@@ -88,8 +91,10 @@ def _joined(lines: Iterator[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _document(trace: TraceRecord, now: float, bars: float, attributes: str, styled: str) -> Iterator[str]:
-    every, headed = rows(trace), bool(styled)
+def _document(
+    trace: TraceRecord, every: list[Row], now: float, bars: float, attributes: str, styled: str
+) -> Iterator[str]:
+    headed = bool(styled)
     drawn = _chosen(every, MOST_ROWS if headed else MOST_EMBEDDED, trace)
     left = MARGIN + max([90.0, *(_indent(row) + _wide(_label(row)) for row in drawn)]) + 14
     began = min([trace.began, *(row.run.began - row.run.waited_ms / 1e3 for row in drawn)])

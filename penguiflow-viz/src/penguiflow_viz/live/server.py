@@ -93,7 +93,7 @@ class Server:
     async def _trace(self, request: Request) -> Response:
         try:
             wide = _whole(request.query_params.get("wide", ""), 900)
-            text = self._snapshots.trace(request.query_params.get("id", ""), wide)
+            text = await self._snapshots.trace(request.query_params.get("id", ""), wide)
         except LookupError as exc:
             return PlainTextResponse(str(exc), 404)
         return Response(text, media_type="application/json")

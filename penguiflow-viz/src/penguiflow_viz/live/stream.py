@@ -48,7 +48,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         told, said = "", loop.time()
         while not any(task.done() for task in ends):
-            text = self._snapshots.current()
+            text = await self._snapshots.current()
             if text is not told:
                 await _piece(send, f"data: {text}\n\n")
                 told, said = text, loop.time()
@@ -57,9 +57,8 @@ class Stream:
                 said = loop.time()
             await asyncio.wait(ends, timeout=self._snapshots.wait_s, return_when=asyncio.FIRST_COMPLETED)
         if self._over.is_set():
-            await _piece(
-                send, f"data: {self._snapshots.current(fresh=True)}\n\nevent: over\ndata: stopped\n\n", more=False
-            )
+            text = await self._snapshots.current(fresh=True)
+            await _piece(send, f"data: {text}\n\nevent: over\ndata: stopped\n\n", more=False)
 
 
 async def _gone(receive: Receive) -> None:

@@ -20,7 +20,7 @@ from penguiflow_viz.live.guard import checked_token
 from penguiflow_viz.live.snapshots import Snapshots
 from penguiflow_viz.record import Recorder
 
-DEFAULT_PORT = 8765
+DEFAULT_PORT, LAST_PORT = 8765, 65_535
 
 
 def serve(
@@ -54,6 +54,10 @@ def serve(
     token = checked_token(token, host)
     if not interval_s > 0:
         raise ValueError(f"interval_s is a number of seconds above 0, not {interval_s!r}")
+    if not 0 <= port <= LAST_PORT:
+        raise ValueError(f"port is a whole number from 0 to {LAST_PORT}, not {port!r}")
+    if not isinstance(recorder, Recorder | None):
+        raise ValueError(f"recorder is a Recorder that is among the flow's plugins, not {recorder!r:.80}")
     if max_readers < 1:
         raise ValueError(f"max_readers is a whole number from 1 on, not {max_readers!r}")
     try:
