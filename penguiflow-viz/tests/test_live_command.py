@@ -116,6 +116,7 @@ async def test_a_token_of_the_environment_is_not_shown(folder: Path):
         (["doubles:flow", "--input", "{"], 2, "--input '{' is not JSON"),
         (["doubles:flow", "--every", "0"], 2, "--every is a number of seconds above 0"),
         (["doubles:flow", "--host", "203.0.113.1"], 1, "203.0.113.1"),
+        (["doubles:flow", "--port", "65536"], 1, "port is a whole number from 0 to 65535, not 65536"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

@@ -439,7 +439,17 @@ async def test_a_view_that_cannot_begin_leaves_nothing_behind():
             await view.start()
 
 
-@pytest.mark.parametrize("options", [{"interval_s": 0}, {"interval_s": float("nan")}, {"max_readers": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"interval_s": 0},
+        {"interval_s": float("nan")},
+        {"max_readers": 0},
+        {"port": -1},
+        {"port": 65536},
+        {"recorder": print},
+    ],
+)
 def test_a_wrong_option_is_refused_with_its_name(options: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(options))):
         serve(quick(), **options)

@@ -97,8 +97,8 @@ def _overlay(graph: Graph, records: Mapping[str, NodeRecord], told: str, alone: 
     traffic = _traffic(graph, records)
     most = max(traffic.values(), default=0)
     links = {ends: _link(count, most, alone, ends[1].endswith(f"/{ROOKERY}")) for ends, count in traffic.items()}
-    legend = (told, f"Colour: time in the node, from none to {duration(longest)}. Width of edges: messages.")
-    return Overlay(nodes, links, legend)
+    key = (f"Colour: time in the node, from none to {duration(longest)}. Width of edges: messages.",) if longest else ()
+    return Overlay(nodes, links, (told, *key))
 
 
 def _mark(node: GraphNode, record: NodeRecord | None, longest: float, alone: bool) -> NodeMark:
