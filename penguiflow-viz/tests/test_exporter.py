@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from vizkit.known import crossroads
 
 import penguiflow
 import penguiflow_viz
-from penguiflow import ExportRequest, Graph, create, node
+from penguiflow import ExportRequest, Graph, create, node, subflow
 from penguiflow.cli.app import app
 from penguiflow.testkit import PluginConformance
 from penguiflow_viz import (
@@ -118,6 +119,14 @@ def test_a_wrong_option_is_said_to_who_asked_alone(
     with pytest.raises(LookupError, match=f"plugin 'viz' can't export 'svg': ValueError: {said}"):
         create(same).export("svg", **options)
     assert not caplog.records
+
+
+def test_a_nested_flow_has_another_ground_than_what_is_around_it_however_deep():
+    flow = create(same, name="f0")
+    for depth in range(9):
+        flow = create(subflow(f"s{depth}", flow), name=f"f{depth + 1}")
+    assert re.findall(r'class="pf-cluster pf-subflow( pf-even)?"', flow_to_svg(flow)) == (["", " pf-even"] * 5)[:9]
+    assert re.findall(r'bgcolor="(.*?)"', flow_to_dot(flow)) == (["#f6f7f9", "#ffffff"] * 5)[:9]
 
 
 def test_other_formats_are_left_to_others():

@@ -134,3 +134,10 @@ class Drawing:
     def root(self) -> Cluster:
         """The whole flow."""
         return self.clusters[0]
+
+    def depths(self) -> dict[str, int]:
+        """In how many flows each cluster is nested, by its id; the whole flow in none."""
+        found: dict[str, int] = {}
+        for cluster in self.clusters:
+            found[cluster.id] = found[cluster.parent] + 1 if cluster.parent else 0
+        return found

@@ -40,6 +40,7 @@ _LIGHT_REST = {
     "line": "#64748b",
     "round": "#c2410c",
     "group": "#64748b0f",
+    "ground": "#f6f7f9",
     "rim": "#94a3b8",
 }
 _DARK_REST = {
@@ -49,6 +50,7 @@ _DARK_REST = {
     "line": "#8ea0b8",
     "round": "#fb923c",
     "group": "#94a3b812",
+    "ground": "#182134",
     "rim": "#5b6b82",
 }
 
@@ -74,8 +76,9 @@ _RULES = (
     + "".join(
         f".pf-{kind}>rect,.pf-{kind}>polygon{{fill:var(--pf-{kind});stroke:var(--pf-{kind}-rim)}}" for kind in _LIGHT
     )
-    + ".pf-cluster>rect{fill:var(--pf-group);stroke:var(--pf-rim);stroke-width:1.2px}"
-    ".pf-cluster.pf-playbook>rect{fill:var(--pf-group);stroke:var(--pf-playbook-rim);stroke-dasharray:6 4}"
+    + ".pf-cluster>rect,.pf-cluster.pf-playbook>rect{fill:var(--pf-ground);stroke:var(--pf-rim);stroke-width:1.2px}"
+    ".pf-cluster.pf-even>rect{fill:var(--pf-page)}"  # told apart from what is around it, however deep
+    ".pf-cluster.pf-playbook>rect{stroke:var(--pf-playbook-rim);stroke-dasharray:6 4}"
     ".pf-link>path{fill:none;stroke:var(--pf-line);stroke-width:1.4px}"
     ".pf-link>.pf-head{fill:var(--pf-line);stroke:none}"
     ".pf-link.pf-cycle>path{stroke:var(--pf-round)}"

@@ -37,28 +37,29 @@ def _lines(drawing: Drawing, direction: str) -> Iterator[str]:
     yield f"  edge {_attributes(fontname='Helvetica', fontsize='10', color=_LINE)}"
     if drawing.legend:
         yield f"  graph {_attributes(label=drawing.legend, labelloc='b', labeljust='l')}"
-    yield from _contents(drawing, drawing.root, "  ")
+    yield from _contents(drawing, drawing.root, "  ", 1)
     ends = {cluster.id: (cluster.opensea, cluster.rookery) for cluster in drawing.clusters}
     for link in drawing.links:
         yield f"  {_link(link, ends)}"
     yield "}"
 
 
-def _contents(drawing: Drawing, cluster: Cluster, indent: str) -> Iterator[str]:
+def _contents(drawing: Drawing, cluster: Cluster, indent: str, depth: int) -> Iterator[str]:
     for box in drawing.boxes:
         if box.cluster == cluster.id:
             yield f"{indent}{_box(box)}"
     for inner in drawing.clusters:
         if inner.parent == cluster.id:
             yield f"{indent}subgraph cluster_{inner.id} {{"
-            yield f"{indent}  graph {_cluster_look(inner)}"
-            yield from _contents(drawing, inner, f"{indent}  ")
+            yield f"{indent}  graph {_cluster_look(inner, depth)}"
+            yield from _contents(drawing, inner, f"{indent}  ", depth + 1)
             yield f"{indent}}}"
 
 
-def _cluster_look(cluster: Cluster) -> str:
+def _cluster_look(cluster: Cluster, depth: int) -> str:
     lines = (cluster.label, *cluster.details, *cluster.badges)
-    look = {"style": "rounded", "color": "#64748b", "bgcolor": f"{cluster.fill}28" if cluster.fill else "#64748b12"}
+    ground = "#f6f7f9" if depth % 2 else "#ffffff"  # told apart from what is around it, however deep
+    look = {"style": "rounded", "color": "#64748b", "bgcolor": f"{cluster.fill}28" if cluster.fill else ground}
     if cluster.kind == model.PLAYBOOK:
         look |= {"style": "rounded,dashed", "color": "#db2777"}
     if cluster.faded:

@@ -45,8 +45,9 @@ def _document(drawing: Drawing, layout: Layout, attributes: str, styled: str) ->
     )
     yield styled
     yield f'<rect class="pf-page" width="{wide:.0f}" height="{high:.0f}"/>'
+    depths = drawing.depths()
     for cluster in drawing.clusters[1:]:
-        yield from _cluster(cluster, layout.clusters[cluster.id])
+        yield from _cluster(cluster, layout.clusters[cluster.id], depths[cluster.id])
     for link in drawing.links:
         yield from _link(link, layout.routes[link.id])
     for box in drawing.boxes:
@@ -68,8 +69,9 @@ def _summary(drawing: Drawing) -> str:
     return f"Flow {drawing.root.label}: {len(nodes)} nodes"
 
 
-def _cluster(cluster: Cluster, rect: Rect) -> Iterator[str]:
-    yield f'<g id="{cluster.id}" class="pf-cluster pf-{cluster.kind}{_states(cluster)}"{_data(cluster)}>'
+def _cluster(cluster: Cluster, rect: Rect, depth: int) -> Iterator[str]:
+    states = f"{_states(cluster)}{'' if depth % 2 else ' pf-even'}"
+    yield f'<g id="{cluster.id}" class="pf-cluster pf-{cluster.kind}{states}"{_data(cluster)}>'
     yield _title(cluster.tooltip)
     yield _rect(rect, 10, cluster)
     y = rect.y + 8
