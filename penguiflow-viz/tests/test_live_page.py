@@ -186,8 +186,12 @@ async def test_it_is_reached_with_the_keyboard(browser: webdriver.Chrome):
         handle = flow.start(Message(payload="slow", trace_id="t"))
         await page.open(view.url)
         await page.until(rows("#traces li"), lambda found: len(found) == 1)
-        await page.value("document.querySelector('#traces .open').focus()")
+        await page.value("document.querySelector('.skip').focus()")
         await page.press("\ue007")  # Enter
+        assert await page.value("document.activeElement.id") == "list"
+        await page.press("\ue004")  # Tab
+        assert await page.value("document.activeElement.className") == "open"
+        await page.press("\ue007")
         await page.until("document.getElementById('which').textContent", lambda text: text == "t")
         await page.value("document.getElementById('tab-trace').focus()")
         await page.press("\ue014")  # right

@@ -150,6 +150,14 @@ def test_everything_can_be_reached_with_the_keyboard(page: webdriver.Chrome):
         assert name in reached
 
 
+def test_the_keyboard_need_not_pass_through_the_graph(page: webdriver.Chrome):
+    for _ in ("search", "out", "in", "fit", "theme", "skip"):
+        press(page, Keys.TAB)
+    assert page.switch_to.active_element.text == "Skip the graph"
+    press(page, Keys.ENTER)
+    assert page.switch_to.active_element.get_attribute("id") == "details"
+
+
 def test_enter_keeps_the_details_and_arrows_follow_the_links(page: webdriver.Chrome):
     page.execute_script("arguments[0].focus()", node(page, "ask"))
     press(page, Keys.ENTER)
