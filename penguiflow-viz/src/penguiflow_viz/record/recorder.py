@@ -7,7 +7,7 @@ reads.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -119,7 +119,7 @@ class Recorder:
         self._window = window
         self._nodes: dict[str, NodeRecord] = {}
         self._live: dict[str, TraceRecord] = {}
-        self._ended: dict[str, TraceRecord] = {}
+        self._ended: OrderedDict[str, TraceRecord] = OrderedDict()
         self._kept = 0
         self.started: int = 0
         self.finished: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
@@ -147,9 +147,13 @@ class Recorder:
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
         """Keep an event."""
-        handler = self._handlers.get(event.event_type)
-        if handler is not None:
-            handler(event)
+        kind = event.event_type
+        if kind == "node_start":  # most events are one of these two: spare them the look-up
+            self._node_start(event)
+        elif kind == "node_success":
+            self._node_success(event)
+        elif kind in self._handlers:
+            self._handlers[kind](event)
 
     # --- what is read
 
@@ -201,7 +205,7 @@ class Recorder:
         self.stopped = False
         name = event.flow_name  # another flow may be in the midst of its run
         for trace_id in [id for id, trace in self._live.items() if trace.flow == name]:  # whose end was not seen
-            self._put_away(trace_id)
+            self._put_away(self._live.pop(trace_id))
         for node in self._nodes.values():
             if node.node_id.startswith(f"{name}/"):
                 node.running = 0
@@ -224,32 +228,32 @@ class Recorder:
     def _trace_finish(self, event: FlowEvent) -> None:
         outcome = event.outcome or "completed"
         self.finished[outcome] += 1
-        trace = self._live.get(event.trace_id or "")
+        trace = self._live.pop(event.trace_id or "", None)
         if trace is None:
             return
-        trace.ended = event.ts
-        trace.began = min(trace.began, event.ts - (event.latency_ms or 0.0) / 1e3)
         trace.outcome = outcome
+        trace.ended = ended = event.ts
+        began = ended - (event.latency_ms or 0.0) / 1e3
+        if began < trace.began:  # its beginning was not seen
+            trace.began = began
         if event.error is not None:
             trace.error = _told(event.error)
         extra = event.extra
         trace.hops = extra.get("hops", 0)
         if extra.get("tokens") or extra.get("cost"):
             trace.tokens, trace.cost = extra.get("tokens", 0), extra.get("cost", 0.0)
-        self._put_away(trace.trace_id)
+        self._put_away(trace)
 
-    def _put_away(self, trace_id: str) -> None:
-        trace = self._live.pop(trace_id)
-        before = self._ended.pop(trace_id, None)
-        if before is not None:
-            self._kept -= len(before.runs)
-        self._ended[trace_id] = trace
-        if len(self._ended) > self._max_traces:
+    def _put_away(self, trace: TraceRecord) -> None:
+        ended = self._ended
+        if trace.trace_id in ended:
+            self._kept -= len(ended.pop(trace.trace_id).runs)
+        ended[trace.trace_id] = trace
+        if len(ended) > self._max_traces:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        oldest = self._ended.pop(next(iter(self._ended)))
-        self._kept -= len(oldest.runs)
+        self._kept -= len(self._ended.popitem(last=False)[1].runs)
 
     def _node_start(self, event: FlowEvent) -> None:
         node = self._nodes.get(event.node_id or "") or self._met(event)
@@ -309,22 +313,21 @@ class Recorder:
         return trace, None if trace is None else trace.runs.get(event.invocation_id or "")
 
     def _node_success(self, event: FlowEvent) -> None:
-        node = self._nodes.get(event.node_id or "")
-        if node is None:
-            return
-        if node.running:
-            node.running -= 1
-        node.ended[SUCCESS] += 1
-        latency = event.latency_ms or 0.0
-        node.busy_ms += latency
-        node.latencies.append(latency)
         trace = self._live.get(event.trace_id or "")
-        if trace is not None:
-            run = trace.runs.get(event.invocation_id or "")
-            if run is not None:
-                trace.running -= 1
-                run.ended = event.ts
-                run.outcome = SUCCESS
+        run = None if trace is None else trace.runs.get(event.invocation_id or "")
+        if trace is not None and run is not None:
+            trace.running -= 1
+            run.ended = event.ts
+            run.outcome = SUCCESS
+            node: NodeRecord | None = run.node
+        else:
+            node = self._nodes.get(event.node_id or "")
+        if node is not None:
+            node.running -= node.running > 0
+            node.ended[SUCCESS] += 1
+            latency = event.latency_ms or 0.0
+            node.busy_ms += latency
+            node.latencies.append(latency)
 
     def _node_failed(self, event: FlowEvent) -> None:
         node = self._nodes.get(event.node_id or "")
