@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from vizkit.watching import MARK, client, snapshots, stuck, until
 from penguiflow import FlowError, FlowStateError, Message, Node, NodePolicy, PenguiFlow, create, subflow
 from penguiflow_viz import LiveView, Recorder, drawing_of, serve
 from penguiflow_viz.live.snapshots import AT_ONCE, Snapshots
+from penguiflow_viz.live.stream import Stream
 
 TOKEN = "a-token-of-our-own-0123456789"
 
@@ -365,6 +366,41 @@ async def test_the_flow_goes_on_while_snapshots_of_a_large_one_are_made(count: i
     assert (len(set(map(id, texts))), len(json.loads(texts[0])["links"])) == (1, len(drawing_of(flow.graph).links))
     assert turns > len(flow.graph.nodes) / AT_ONCE
     assert most <= 6
+
+
+async def test_traces_that_take_long_are_told_rarely_however_many_are_asked_for():
+    looks = itertools.count()
+    recorder, loop = Recorder(), asyncio.get_running_loop()
+    async with quick(plugins=[recorder]) as flow:
+        for trace_id in ("a", "b"):
+            await flow.ask(Message(payload=1, trace_id=trace_id))
+        snapshots = Snapshots(flow, recorder, 100.0, lambda: next(looks) / 1000)
+        began = loop.time()
+        first = await snapshots.trace("a", 900)
+        pieces = next(looks) / 1000
+        assert await snapshots.trace("a", 900) is first
+        await snapshots.trace("b", 900)
+        assert loop.time() - began > 8 * pieces
+
+
+async def test_a_reader_that_takes_nothing_for_long_is_let_go(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("penguiflow_viz.live.stream.PATIENCE_S", 0.05)
+    never = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await never.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            assert stream.readers == 1
+            await never.wait()
+
+    async with quick(plugins=[recorder := Recorder()]) as flow:
+        stream = Stream(Snapshots(flow, recorder, 0.01), asyncio.Event(), 1)
+        async with asyncio.timeout(10):
+            await stream({}, receive, send)
+        assert stream.readers == 0
 
 
 async def fed(flow: PenguiFlow, count: int) -> None:
