@@ -54,7 +54,7 @@ def test_where_many_go_far_they_share_a_trunk_and_nothing_is_covered(
     assert max(ends.values()) > 10
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 @given(flows(), st.sampled_from(DIRECTIONS))
 def test_rows_have_no_flaws_in_any_flow(monkeypatch: pytest.MonkeyPatch, flow: PenguiFlow, direction: str):
     monkeypatch.setattr("penguiflow_viz.layout.layers.WIDEST", 150.0)
