@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from dataclasses import dataclass
 
 import pytest
+from opentelemetry import metrics as api_metrics
 from opentelemetry import trace as api
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -313,6 +315,21 @@ async def test_a_provider_is_not_kept_alive_by_flows_that_measured_into_it():
     del flow, provider
     gc.collect()
     assert left() is None
+
+
+async def test_a_provider_that_cannot_be_hashed_is_as_good_as_any(measured: Measured):
+    @dataclass
+    class Proxy(api_metrics.MeterProvider):
+        provider: MeterProvider
+
+        def get_meter(self, *args, **kwargs):
+            return self.provider.get_meter(*args, **kwargs)
+
+    for _ in range(2):
+        async with create(first, plugins=[Telemetry(Options(meter_provider=Proxy(measured.provider)))]) as flow:
+            assert "failed" not in [record.status for record in flow.plugins]
+            await flow.ask(1)
+    assert measured.counts("penguiflow.node.duration", NODE) == {"first": 2}
 
 
 async def test_an_error_in_a_subflow_counts_for_each_node_it_passes(measured, telemetry):

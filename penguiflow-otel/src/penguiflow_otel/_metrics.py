@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet, finalize
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
@@ -60,8 +60,9 @@ class _Observed:
         return self.read(2)
 
 
-# An instrument with a callback can be registered once in a provider, and not be taken back: this outlives the flows.
-_observed: WeakKeyDictionary[MeterProvider, _Observed] = WeakKeyDictionary()
+# An instrument with a callback can be registered once in a provider, and not be taken back: this outlives the flows. It
+# goes by the provider's id, because there are providers that can't be hashed (Logfire's).
+_observed: dict[int, _Observed] = {}
 _lock = Lock()
 
 
@@ -100,9 +101,10 @@ class Instruments:
 
     def _observe(self, provider: MeterProvider, meter: Meter, plugin: Counted) -> None:
         with _lock:
-            observed = _observed.get(provider)
+            observed = _observed.get(id(provider))
             if observed is None:
-                observed = _observed[provider] = _Observed()
+                observed = _observed[id(provider)] = _Observed()
+                finalize(provider, _observed.pop, id(provider), None).atexit = False
                 for name, callback, unit, text in (
                     (names.ACTIVE_WORKFLOWS, observed.workflows, "{trace}", "Traces under way."),
                     (names.ACTIVE_NODES, observed.nodes, "{run}", "Node runs under way."),
