@@ -1,6 +1,6 @@
 """The plugin: takes a flow's events to spans and metrics.
 
-Rules: with no SDK in the process it looks once a trace whether there is one now, and does nothing else. What ends is
+Rules: what the process has no SDK for is looked for once a trace, and nothing else is done for it. What ends is
 forgotten at once: the end of a trace is the last that is told of it.
 """
 
@@ -65,7 +65,7 @@ class Telemetry:
         self._spans: Spans | None = None
         self._instruments: Instruments | None = None
         self._stamps: LogStamps = LogStamps()
-        self._looked_at: tuple[object, object] | None = None
+        self._looked_at: tuple[object, object] = (None, None)
         self._idle: dict[str, Handler] = {"trace_start": self._look}
         self._busy: dict[str, Handler] = {
             "trace_start": self._trace_start,
@@ -137,14 +137,19 @@ class Telemetry:
             meter = meters.get_meter(SCOPE, __version__)
             if not (_is_of_the_api(meters) or isinstance(meter, metrics.NoOpMeter)):
                 self._instruments = Instruments(meters, meter, self)
-        self._handlers = self._idle if self._spans is None and self._instruments is None else self._busy
+        if self._spans is None and self._instruments is None:
+            self._handlers = self._idle
+        elif (self._spans is None and options.spans) or (self._instruments is None and options.metrics):
+            self._handlers = {**self._busy, **self._idle}
+        else:
+            self._handlers = self._busy
 
     def _look(self, event: FlowEvent) -> None:
-        """Whether there is an SDK now."""
-        if (trace.get_tracer_provider(), metrics.get_meter_provider()) == self._looked_at:
-            return
-        self._bind()
-        if self._handlers is self._busy:
+        """Whether there is an SDK now, or the half of it that was missing."""
+        spans, meters = self._looked_at
+        if trace.get_tracer_provider() is not spans or metrics.get_meter_provider() is not meters:
+            self._bind()
+        if self._handlers is not self._idle:
             self._trace_start(event)
 
     # traces
