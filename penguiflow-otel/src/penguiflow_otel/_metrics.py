@@ -6,6 +6,7 @@ counts things under way is read when metrics are collected, and costs nothing be
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any, Protocol
@@ -34,6 +35,9 @@ class _Observed:
     """All plugins that measure into one provider. Its callbacks outlive them, so they are held weakly."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
         self._plugins: WeakSet[Counted] = WeakSet()
         self._lock: Lock = Lock()
 
@@ -64,6 +68,18 @@ class _Observed:
 # goes by the provider's id, because there are providers that can't be hashed (Logfire's).
 _observed: dict[int, _Observed] = {}
 _lock = Lock()
+
+
+def _forget() -> None:
+    """In a forked process: what the parent has under way goes on there, and a lock may be held by a thread of its."""
+    global _lock
+    _lock = Lock()
+    for observed in _observed.values():
+        observed.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _seconds(meter: Meter, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
