@@ -120,7 +120,6 @@ class Spans:
         invocation = event.invocation_id or ""
         span, context = None, container.context
         if self._room(trace):
-            trace.spans += 1
             attributes = {**info.attributes, names.ITERATION: iteration}
             if event.queue_wait_ms:
                 attributes[names.WAIT] = event.queue_wait_ms / 1e3
@@ -138,8 +137,9 @@ class Spans:
         return scope
 
     def _room(self, trace: TraceScope) -> bool:
-        """Whether the trace may have another span; if not, it is counted."""
+        """Whether the trace may have another span. Either way it is counted."""
         if trace.spans < self._most:
+            trace.spans += 1
             return True
         trace.dropped += 1
         return False
@@ -182,7 +182,6 @@ class Spans:
         """Begin the span of an attempt, and make it current."""
         if scope.span is None or not self._room(trace):
             return
-        trace.spans += 1
         attributes: dict[str, Any] = {**scope.info.place, names.ATTEMPT: event.attempt}
         scope.attempt = self._tracer.start_span(scope.info.attempt_name, scope.own, attributes=attributes)
         scope.context = set_span_in_context(scope.attempt, scope.own)

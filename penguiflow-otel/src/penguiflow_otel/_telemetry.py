@@ -7,10 +7,8 @@ forgotten at once: the end of a trace is the last that is told of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
 from opentelemetry import metrics, trace
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
 from penguiflow import FlowEvent, PenguiFlow, hookimpl
 from penguiflow_otel import _names as names
@@ -27,7 +25,12 @@ SCOPE = "penguiflow_otel"
 
 Handler = Callable[[FlowEvent], None]
 
-_OUTCOMES = {"node_failed": "failed", "node_cancelled": "cancelled", "node_expired": "expired"}
+_OUTCOMES = {
+    "node_success": "completed",
+    "node_failed": "failed",
+    "node_cancelled": "cancelled",
+    "node_expired": "expired",
+}
 
 
 class Telemetry:
@@ -71,7 +74,7 @@ class Telemetry:
             "trace_start": self._trace_start,
             "trace_finish": self._trace_finish,
             "node_start": self._node_start,
-            "node_success": self._node_success,
+            "node_success": self._node_end,
             "node_failed": self._node_end,
             "node_cancelled": self._node_end,
             "node_expired": self._node_end,
@@ -206,13 +209,7 @@ class Telemetry:
         if event.queue_wait_ms and self._instruments is not None:
             self._instruments.wait.record(event.queue_wait_ms / 1e3, info.place, context)
 
-    def _node_success(self, event: FlowEvent) -> None:
-        self._ended(event, None)
-
     def _node_end(self, event: FlowEvent) -> None:
-        self._ended(event, _OUTCOMES[event.event_type])
-
-    def _ended(self, event: FlowEvent, outcome: str | None) -> None:
         info = self._infos.get(event.node_id) or self._infos.of(event)
         scope = self._traces.get((info.root, event.trace_id))
         if scope is None:
@@ -226,20 +223,15 @@ class Telemetry:
             self._spans.end_node(event, run)
         if self._instruments is not None:
             context = scope.context if run is None else run.own
-            self._measure_node(self._instruments, event, info, scope, outcome, context)
+            self._measure_node(self._instruments, event, info, scope, context)
 
     def _measure_node(
-        self,
-        instruments: Instruments,
-        event: FlowEvent,
-        info: NodeInfo,
-        scope: TraceScope,
-        outcome: str | None,
-        context: Any,
+        self, instruments: Instruments, event: FlowEvent, info: NodeInfo, scope: TraceScope, context: Context
     ) -> None:
         seconds = (event.latency_ms or 0.0) / 1e3
-        failure = {} if outcome in (None, "cancelled") else {names.ERROR_TYPE: error_type(event.error)}
-        attributes = info.completed if outcome is None else {**info.place, names.OUTCOME: outcome, **failure}
+        outcome = _OUTCOMES[event.event_type]
+        failure = {names.ERROR_TYPE: error_type(event.error)} if outcome in ("failed", "expired") else {}
+        attributes = info.completed if outcome == "completed" else {**info.place, names.OUTCOME: outcome, **failure}
         instruments.node.record(seconds, attributes, context)
         if info.duration is not None:
             convention = {key: info.attributes[key] for key in info.attributes if key.startswith("gen_ai.")}
