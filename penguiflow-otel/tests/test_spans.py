@@ -7,7 +7,6 @@ import contextvars
 import gc
 from typing import Any
 
-import pytest
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from seeing import ids, said
 
@@ -335,7 +334,7 @@ async def test_a_message_that_waited_says_how_long(seen, telemetry):
         await asyncio.gather(flow.ask(1), flow.ask(2))
     waits = [said(span).get("penguiflow.queue.wait") for span in seen.of("invoke_node narrow")]
     assert waits[0] is None
-    assert waits[1] == pytest.approx(0.02, abs=0.015)
+    assert 0.015 < waits[1] < 2
 
 
 async def test_a_message_that_came_before_its_trace_had_begun_is_in_the_trace(seen, telemetry):

@@ -7,6 +7,7 @@ forgotten at once: the end of a trace is the last that is told of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, get_current
 
