@@ -156,6 +156,24 @@ async def test_a_node_that_emits_is_no_parent_of_the_nodes_that_take_it(seen, te
     assert sorted(lines[2:]) == ["  invoke_node first"] * 3 + ["  invoke_node second"] * 3
 
 
+async def test_a_node_that_emits_in_a_subflow_is_no_parent_of_the_nodes_that_take_it(seen, telemetry):
+    @node
+    async def emits(x: int, ctx: Context) -> None:
+        await ctx.emit(x)
+        await ctx.emit(x + 1)
+
+    inner = create(emits.to(first), name="inner")
+    async with create(subflow("sub", inner), name="top", plugins=[telemetry()]) as flow:
+        await flow.start(1).results()
+    assert seen.tree() == [
+        "invoke_workflow top",
+        "  invoke_node sub",
+        "    invoke_node emits",
+        "    invoke_node first",
+        "    invoke_node first",
+    ]
+
+
 async def test_rounds_of_a_loop_are_numbered(seen, telemetry):
     @node(allow_cycle=True)
     async def again(x: int, ctx: Context) -> int | None:
