@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import get_current
 
 from penguiflow import FlowEvent, PenguiFlow, hookimpl
 from penguiflow_otel import _names as names
@@ -25,13 +25,6 @@ from penguiflow_otel._version import __version__
 SCOPE = "penguiflow_otel"
 
 Handler = Callable[[FlowEvent], None]
-
-_OUTCOMES = {
-    "node_success": "completed",
-    "node_failed": "failed",
-    "node_cancelled": "cancelled",
-    "node_expired": "expired",
-}
 
 
 class Telemetry:
@@ -174,24 +167,7 @@ class Telemetry:
         if self._spans is not None:
             self._spans.end_trace(event, scope)
         if self._instruments is not None:
-            self._measure_trace(self._instruments, event, scope)
-
-    def _measure_trace(self, instruments: Instruments, event: FlowEvent, scope: TraceScope) -> None:
-        flow, seconds, context = event.flow_name, (event.latency_ms or 0.0) / 1e3, scope.context
-        attributes = {names.FLOW: flow, names.OUTCOME: event.outcome or ""}
-        convention = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, names.GEN_AI_AGENT: flow}
-        if event.outcome in ("failed", "expired"):
-            attributes[names.ERROR_TYPE] = convention[names.ERROR_TYPE] = error_type(event.error)
-        instruments.workflow.record(seconds, attributes, context)
-        instruments.convention(names.AGENT_DURATION, seconds, convention, context)
-        if scope.first_chunk is not None:
-            instruments.first_chunk.record(scope.first_chunk, {names.FLOW: flow}, context)
-        for node_id, count in (scope.chunks or {}).items():
-            info = self._infos.get(node_id)
-            if info is not None:
-                instruments.chunks.add(count, info.place, context)
-        if scope.dropped:
-            instruments.spans_dropped.add(scope.dropped, {names.FLOW: flow}, context)
+            self._instruments.measure_trace(event, scope, self._infos)
 
     # node runs
 
@@ -223,23 +199,7 @@ class Telemetry:
         if run is not None and self._spans is not None:
             self._spans.end_node(event, run)
         if self._instruments is not None:
-            context = scope.context if run is None else run.own
-            self._measure_node(self._instruments, event, info, scope, context)
-
-    def _measure_node(
-        self, instruments: Instruments, event: FlowEvent, info: NodeInfo, scope: TraceScope, context: Context
-    ) -> None:
-        seconds = (event.latency_ms or 0.0) / 1e3
-        outcome = _OUTCOMES[event.event_type]
-        failure = {names.ERROR_TYPE: error_type(event.error)} if outcome in ("failed", "expired") else {}
-        attributes = info.completed if outcome == "completed" else {**info.place, names.OUTCOME: outcome, **failure}
-        instruments.node.record(seconds, attributes, context)
-        if info.duration is not None:
-            convention = {key: info.attributes[key] for key in info.attributes if key.startswith("gen_ai.")}
-            instruments.convention(info.duration, seconds, {**convention, **failure}, context)
-        began = scope.retried.pop(event.invocation_id or "", None) if scope.retried else None
-        if began is not None:  # an attempt that failed has been measured then
-            instruments.attempt.record(max(0.0, event.ts - began), attributes, context)
+            self._instruments.measure_run(event, info, scope, scope.context if run is None else run.own)
 
     # attempts
 
