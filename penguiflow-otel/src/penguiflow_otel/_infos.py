@@ -46,7 +46,7 @@ class Infos:
             root=root,
             span_name=(span_name or self._options.node_span).format(flow=flow, node=node),
             attempt_name=self._options.attempt_span.format(flow=flow, node=node),
-            attributes={**convention, **place, **({names.NODE_ID: node_id} if outer else {})},
+            attributes={**convention, **place, **({names.NODE_ID: node_id} if outer else {}), names.ITERATION: 1},
             place=place,
             completed={**place, names.OUTCOME: "completed"},
             convention=convention,
