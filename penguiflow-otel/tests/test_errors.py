@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 from pydantic import BaseModel
-from seeing import said
+from seeing import Seen, said
 
 from penguiflow import (
     WM,
@@ -19,6 +19,7 @@ from penguiflow import (
     FlowErrorCode,
     FlowEvent,
     Message,
+    PenguiFlow,
     Replace,
     TraceCancelled,
     create,
@@ -78,6 +79,53 @@ async def test_the_exception_is_shown_once_where_it_was_raised(seen, telemetry):
     assert attributes["exception.message"] == "no more fish"
     assert 'raise OutOfStock("no more fish")' in str(attributes["exception.stacktrace"])
     assert {span.status.status_code for span in seen.spans} == {StatusCode.ERROR}
+
+
+async def stack_of(seen: Seen, flow: PenguiFlow, payload: object) -> str:
+    await failed(flow, payload)
+    (event,) = [event for span in seen.spans for event in span.events]
+    return str((event.attributes or {})["exception.stacktrace"])
+
+
+async def test_the_stack_shows_what_an_exception_came_from(seen, telemetry):
+    @node
+    async def looks_up(x: str) -> str:
+        try:
+            return {}[x]
+        except KeyError as exc:
+            raise OutOfStock("no more fish") from exc
+
+    async with create(looks_up, plugins=[telemetry()]) as flow:
+        stack = await stack_of(seen, flow, "fish")
+    first, second = stack.split("\n\nThe above exception was the direct cause of the following exception:\n\n")
+    assert first.endswith("\nKeyError: 'fish'")
+    assert "return {}[x]" in first
+    assert second.startswith("Traceback (most recent call last):\n")
+    assert second.endswith("OutOfStock: no more fish")
+
+
+async def test_the_stack_shows_each_exception_of_a_group_and_the_payload_of_none(seen, telemetry):
+    @node(max_retries=1, backoff_base=0)
+    async def checks(x: str) -> str:
+        try:
+            Card(number=x)  # type: ignore[arg-type]
+        except ValueError as exc:
+            try:
+                raise RuntimeError("while it is handled")
+            except RuntimeError as other:
+                other.__cause__ = other  # a ring, as odd code makes them
+                raise ExceptionGroup("both", [exc, other]) from None
+        return x
+
+    async with create(checks, plugins=[telemetry(attempts=False)]) as flow:
+        await failed(flow, SECRET)
+    (event,) = [event for span in seen.spans for event in span.events if event.name == "exception"]
+    stack = str((event.attributes or {})["exception.stacktrace"])
+    assert "  | RuntimeError: while it is handled" in stack
+    assert "  | pydantic_core" in stack
+    assert "valid integer" in stack
+    assert SECRET not in stack
+    assert stack.count("ExceptionGroup: both") == 1
 
 
 async def test_the_failure_of_a_flow_that_a_node_asks_keeps_its_type(seen, telemetry):
@@ -461,7 +509,7 @@ async def test_spans_of_a_plugin_in_quarantine_end_when_the_flow_stops(seen, tmp
 async def test_the_texts_of_exceptions_may_be_left_out(seen, telemetry):
     @node
     async def quotes(x: str) -> str:
-        raise OutOfStock(f"no more {x}")
+        raise OutOfStock(f"no more {x}") from KeyError(x)
 
     async with create(quotes, plugins=[telemetry(exception_messages=False)]) as flow:
         await failed(flow, SECRET)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import weakref
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from opentelemetry import metrics as api_metrics
 from opentelemetry import trace as api
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -304,6 +310,53 @@ async def test_a_provider_keeps_no_flow_alive(measured: Measured, telemetry):
     assert measured.counts("penguiflow.workflow.active", FLOW) == {}
 
 
+FORKS = """
+import asyncio
+import os
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from seeing import Measured
+
+from penguiflow import create, node
+from penguiflow_otel import Options, Telemetry
+
+reader = InMemoryMetricReader()
+measured = Measured(MeterProvider([reader], shutdown_on_exit=False), reader)
+
+
+@node
+async def forks(x: int) -> None:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    print(f"{child != 0} {measured.counts('penguiflow.workflow.active')}", flush=True)
+    if not child:
+        os._exit(0)
+
+
+async def main() -> None:
+    async with create(forks, plugins=[Telemetry(Options(meter_provider=measured.provider, spans=False))]) as flow:
+        await flow.ask(1)
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_counts_nothing_of_its_parent():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["False {}", "True {(): 1}"]
+
+
 async def test_a_provider_is_not_kept_alive_by_flows_that_measured_into_it():
     provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
     left = weakref.ref(provider)
@@ -313,6 +366,21 @@ async def test_a_provider_is_not_kept_alive_by_flows_that_measured_into_it():
     del flow, provider
     gc.collect()
     assert left() is None
+
+
+async def test_a_provider_that_cannot_be_hashed_is_as_good_as_any(measured: Measured):
+    @dataclass
+    class Proxy(api_metrics.MeterProvider):
+        provider: MeterProvider
+
+        def get_meter(self, *args, **kwargs):
+            return self.provider.get_meter(*args, **kwargs)
+
+    for _ in range(2):
+        async with create(first, plugins=[Telemetry(Options(meter_provider=Proxy(measured.provider)))]) as flow:
+            assert "failed" not in [record.status for record in flow.plugins]
+            await flow.ask(1)
+    assert measured.counts("penguiflow.node.duration", NODE) == {"first": 2}
 
 
 async def test_an_error_in_a_subflow_counts_for_each_node_it_passes(measured, telemetry):

@@ -148,6 +148,35 @@ def test_an_sdk_that_comes_later_is_found():
     assert run(code) == "now\n" + SHOWN
 
 
+def test_either_half_of_an_sdk_that_comes_later_is_found():
+    later = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+reader = InMemoryMetricReader()
+halves = {"spans": sdk, "metrics": lambda: metrics.set_meter_provider(MeterProvider([reader]))}
+
+async def main():
+    before, after = ORDER
+    halves[before]()
+    async with create(first) as flow:
+        begun = flow.start(1)
+        await flow.ask(1)
+        print("now")
+        halves[after]()
+        await flow.ask(1)
+        await begun.result()
+    data = reader.get_metrics_data()
+    names = [m.name for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
+    print("penguiflow.node.duration" in names)
+
+asyncio.run(main())
+"""
+    assert run(FLOW + later.replace("ORDER", "'spans', 'metrics'")) == SHOWN + SHOWN + "now\n" + SHOWN + "True\n"
+    assert run(FLOW + later.replace("ORDER", "'metrics', 'spans'")) == "now\n" + SHOWN + "True\n"
+
+
 def test_an_sdk_that_is_disabled_is_none():
     assert run(FLOW + "sdk()\n" + MAIN, OTEL_SDK_DISABLED="true") == ""
 

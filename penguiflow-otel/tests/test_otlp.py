@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from collector import collecting
@@ -105,30 +107,48 @@ async def naps(x: int) -> int:
     return x + 1
 
 
-async def asked(provider: TracerProvider) -> tuple[float, float, float]:
-    """Seconds in the middle of 100 requests, seconds that `stop` took, and by how much the loop was late, mostly."""
+def without_core() -> float:
+    """Seconds that this process's threads were ready to run and had no core. One that has the lock stops all."""
+    waits = (path.read_text().split()[1] for path in Path("/proc/self/task").glob("*/schedstat"))
+    return sum(int(wait) for wait in waits) / 1e9
+
+
+@contextmanager
+def watched() -> Iterator[list[float]]:
+    """By how many seconds the loop was late each time, apart from the time that the machine gave to others."""
     lags: list[float] = []
     loop = asyncio.get_running_loop()
 
     async def watch() -> None:
         while True:
-            due = loop.time() + 0.001
+            due, idle = loop.time() + 0.001, without_core()
             await asyncio.sleep(0.001)
-            lags.append(loop.time() - due)
+            lags.append(loop.time() - due - (without_core() - idle))
 
-    flow = create(split.to(naps), plugins=[Telemetry(Options(tracer_provider=provider, metrics=False))])
-    flow.run()
+    gc.collect()
+    gc.freeze()  # what other tests have left is no part of this
     watcher = asyncio.create_task(watch())
+    try:
+        yield lags
+    finally:
+        watcher.cancel()
+        gc.unfreeze()
+
+
+async def asked(provider: TracerProvider) -> tuple[float, float, float]:
+    """Seconds in the middle of 100 requests, seconds that `stop` took, and by how many the loop was late at most."""
+    flow = create(split.to(naps), plugins=[Telemetry(Options(tracer_provider=provider, metrics=False))])
     took = []
-    for x in range(100):
+    with watched() as lags:
+        flow.run()
+        for x in range(100):
+            began = time.perf_counter()
+            assert await flow.ask(x) == x + 1
+            took.append(time.perf_counter() - began)
         began = time.perf_counter()
-        assert await flow.ask(x) == x + 1
-        took.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    await flow.stop()
-    stopped = time.perf_counter() - began
-    watcher.cancel()
-    return statistics.median(took), stopped, statistics.quantiles(lags, n=20)[-1]
+        await flow.stop()
+        stopped = time.perf_counter() - began
+    return statistics.median(took), stopped, max(lags)
 
 
 @pytest.mark.parametrize("dead", [refusing, silent, unavailable], ids=lambda dead: dead.__name__)
@@ -145,4 +165,5 @@ async def test_a_dead_collector_costs_a_flow_nothing(dead, caplog):
     alive_s, dead_s = (min(side[0] for side in sides) for sides in zip(*rounds, strict=True))
     assert dead_s < 1.5 * alive_s + 0.001
     assert max(side[1] for _, side in rounds) < 0.5
+    # The worst of a whole round, with dozens of exports. One must do: now and then the machine itself stands still.
     assert min(side[2] for _, side in rounds) < 0.010

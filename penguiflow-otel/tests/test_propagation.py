@@ -119,6 +119,28 @@ def test_baggage_travels_too(seen):
     assert trace.get_current_span(got).get_span_context().span_id == span.get_span_context().span_id
 
 
+def test_baggage_without_a_span_leaves_the_trace_that_a_message_carries():
+    message: Message[int] = Message(payload=1, meta={"traceparent": REMOTE, "baggage": "x=y"})
+    assert inject(message, baggage.set_baggage("tenant", "acme")).meta == {
+        "traceparent": REMOTE,
+        "baggage": "tenant=acme",
+    }
+
+
+def test_what_a_message_carries_is_on_top_of_the_current_context(seen):
+    attached = context.attach(baggage.set_baggage("tenant", "acme"))
+    try:
+        with seen.provider.get_tracer("user").start_as_current_span("here") as span:
+            assert trace.get_current_span(extract(Message(payload=1))) is span
+            got = extract(Message(payload=1, meta={"traceparent": REMOTE}))
+            none = extract(Message(payload=1), context.Context())
+    finally:
+        context.detach(attached)
+    assert format(trace.get_current_span(got).get_span_context().span_id, "x") in REMOTE
+    assert baggage.get_baggage("tenant", got) == "acme"
+    assert none == {}
+
+
 async def test_flows_in_one_process_that_pass_messages_on_are_one_trace(seen, telemetry):
     plugin = telemetry
     async with (

@@ -14,6 +14,9 @@ from penguiflow import FlowError, FlowErrorCode
 from penguiflow_otel._names import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 
 _LONGEST = 2000  # characters of a text; whatever is longer is cut
+_MOST = 50  # frames of an error, and errors that one came from
+_CAUSED = "The above exception was the direct cause of the following exception:"
+_HANDLED = "During handling of the above exception, another exception occurred:"
 
 
 def class_name(error: BaseException) -> str:
@@ -59,11 +62,32 @@ def _validation(error: ValidationError) -> str:
 
 def exception_event(error: BaseException, messages: bool) -> dict[str, str]:
     """The attributes of the event `exception`, without the messages of exceptions unless they are wanted."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
     event = {EXCEPTION_TYPE: class_name(error)}
-    last = class_name(error)
     if messages:
         event[EXCEPTION_MESSAGE] = text_of(error)
-        last = f"{last}: {event[EXCEPTION_MESSAGE]}"
-    event[EXCEPTION_STACKTRACE] = f"Traceback (most recent call last):\n{frames}{last}" if frames else last
+    event[EXCEPTION_STACKTRACE] = "\n".join(_stack(error, messages, set()))
     return event
+
+
+def _stack(error: BaseException, messages: bool, shown: set[int]) -> list[str]:
+    """An error as Python shows it, with what it came from; Python's own way would quote payloads."""
+    shown.add(id(error))
+    lines = []
+    before, how = error.__cause__, _CAUSED
+    if before is None and not error.__suppress_context__:
+        before, how = error.__context__, _HANDLED
+    if before is not None and _is_new(before, shown):
+        lines += [*_stack(before, messages, shown), "", how, ""]
+    frames = traceback.format_tb(error.__traceback__, limit=-_MOST)
+    if frames:
+        lines += ["Traceback (most recent call last):", *(frame.rstrip("\n") for frame in frames)]
+    text = text_of(error) if messages else ""
+    lines.append(f"{class_name(error)}: {text}" if text else class_name(error))
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        if _is_new(inner, shown):
+            lines += [f"  | {line}" for part in _stack(inner, messages, shown) for line in part.split("\n")]
+    return lines
+
+
+def _is_new(error: BaseException, shown: set[int]) -> bool:
+    return id(error) not in shown and len(shown) < _MOST

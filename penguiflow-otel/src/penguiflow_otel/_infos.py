@@ -39,16 +39,17 @@ class Infos:
         holder = self._known.get(outer)
         root = flow if not outer else holder.root if holder is not None else outer.partition("/")[0]
         place = {names.FLOW: flow, names.NODE: node}
-        span_name, attributes, duration = self._convention(node, node_id)
+        span_name, convention, duration = self._convention(node, node_id)
         return NodeInfo(
             node_id=node_id,
             outer=outer,
             root=root,
             span_name=(span_name or self._options.node_span).format(flow=flow, node=node),
             attempt_name=self._options.attempt_span.format(flow=flow, node=node),
-            attributes={**attributes, **place, **({names.NODE_ID: node_id} if outer else {})},
+            attributes={**convention, **place, **({names.NODE_ID: node_id} if outer else {}), names.ITERATION: 1},
             place=place,
             completed={**place, names.OUTCOME: "completed"},
+            convention=convention,
             duration=duration,
         )
 

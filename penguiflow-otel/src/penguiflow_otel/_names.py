@@ -1,7 +1,8 @@
 """The names that telemetry goes by: attributes, span events, metrics.
 
 Rules: where OpenTelemetry's conventions have a name, it is theirs; `penguiflow.*` is the rest. Conventions for
-generative AI change often: `gen_ai.workflow.name` is what they said before `gen_ai.agent.name`, and both are set.
+generative AI change often: `gen_ai.workflow.name` is what they said before `gen_ai.agent.name`, and both are set. They
+have no schema URL yet, so the instrumentation scope has none.
 """
 
 from __future__ import annotations

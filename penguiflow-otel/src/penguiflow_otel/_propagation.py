@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanContext, get_current_span
@@ -44,18 +44,18 @@ def inject(message: Message[PayloadT], context: Context | None = None) -> Messag
         context: OpenTelemetry's context; the current one by default.
     """
     propagator = get_global_textmap()
-    meta = {key: value for key, value in message.meta.items() if key not in propagator.fields}
-    carried: dict[str, str] = {}
-    propagator.inject(carried, context)
-    return message.model_copy(update={"meta": message.meta | carried if not carried else meta | carried})
+    older = set() if span_context(context) is None else propagator.fields
+    meta = {key: value for key, value in message.meta.items() if key not in older}
+    propagator.inject(meta, context)
+    return message.model_copy(update={"meta": meta})
 
 
 def extract(message: Message[Any], context: Context | None = None) -> Context:
     """The context that a message carries, on top of the given or current one; that alone, if it carries none."""
-    return carried(message.meta, context)
+    return carried(message.meta, get_current() if context is None else context)
 
 
-def carried(meta: Mapping[str, Any], context: Context | None) -> Context:
+def carried(meta: Mapping[str, Any], context: Context) -> Context:
     """The context in a message's `meta`."""
     return get_global_textmap().extract(meta, context, _META)
 
@@ -65,7 +65,7 @@ def carries(meta: Mapping[str, Any]) -> bool:
     return not meta.keys().isdisjoint(get_global_textmap().fields)
 
 
-def span_context(context: Context) -> SpanContext | None:
-    """The span in a context, if it has one."""
+def span_context(context: Context | None) -> SpanContext | None:
+    """The span in a context, or in the current one, if it has one."""
     found = get_current_span(context).get_span_context()
     return found if found.is_valid else None

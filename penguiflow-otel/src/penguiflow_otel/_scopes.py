@@ -24,9 +24,10 @@ class NodeInfo(NamedTuple):
         root: The name of the outermost flow.
         span_name: What its spans are called.
         attempt_name: What spans of its attempts are called.
-        attributes: What each of its spans says.
+        attributes: What the span of its first run says.
         place: What each of its measurements says: the flow and the node.
         completed: The same for a run that gave its output.
+        convention: What the conventions have its spans and measurements say: of an agent or a tool.
         duration: The metric of the conventions that its runs count in besides: as an agent, as a tool, or none.
     """
 
@@ -38,6 +39,7 @@ class NodeInfo(NamedTuple):
     attributes: Mapping[str, Any]
     place: Mapping[str, str]
     completed: Mapping[str, str]
+    convention: Mapping[str, str]
     duration: str | None
 
 

@@ -120,12 +120,9 @@ class Spans:
         invocation = event.invocation_id or ""
         span, context = None, container.context
         if self._room(trace):
-            trace.spans += 1
-            attributes = {**info.attributes, names.ITERATION: iteration}
-            if event.queue_wait_ms:
-                attributes[names.WAIT] = event.queue_wait_ms / 1e3
-            if self._payloads is not None and event.message is not None:
-                attributes[names.PAYLOAD] = self._payloads.text(event.message.payload)
+            attributes = info.attributes
+            if iteration > 1 or event.queue_wait_ms or self._payloads is not None:
+                attributes = self._of_run(event, info, iteration)
             links = _links(trace, parents) if len(parents) > 1 else None
             span = self._tracer.start_span(info.span_name, context, attributes=attributes, links=links)
             context = set_span_in_context(span, context)
@@ -137,9 +134,19 @@ class Spans:
         current_scope.set(scope)
         return scope
 
+    def _of_run(self, event: FlowEvent, info: NodeInfo, iteration: int) -> dict[str, Any]:
+        """The attributes of a run that has more to say than the first one of its node."""
+        attributes = {**info.attributes, names.ITERATION: iteration}
+        if event.queue_wait_ms:
+            attributes[names.WAIT] = event.queue_wait_ms / 1e3
+        if self._payloads is not None and event.message is not None:
+            attributes[names.PAYLOAD] = self._payloads.text(event.message.payload)
+        return attributes
+
     def _room(self, trace: TraceScope) -> bool:
-        """Whether the trace may have another span; if not, it is counted."""
+        """Whether the trace may have another span. Either way it is counted."""
         if trace.spans < self._most:
+            trace.spans += 1
             return True
         trace.dropped += 1
         return False
@@ -182,7 +189,6 @@ class Spans:
         """Begin the span of an attempt, and make it current."""
         if scope.span is None or not self._room(trace):
             return
-        trace.spans += 1
         attributes: dict[str, Any] = {**scope.info.place, names.ATTEMPT: event.attempt}
         scope.attempt = self._tracer.start_span(scope.info.attempt_name, scope.own, attributes=attributes)
         scope.context = set_span_in_context(scope.attempt, scope.own)

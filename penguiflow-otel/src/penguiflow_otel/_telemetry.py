@@ -1,13 +1,12 @@
 """The plugin: takes a flow's events to spans and metrics.
 
-Rules: with no SDK in the process it looks once a trace whether there is one now, and does nothing else. What ends is
+Rules: what the process has no SDK for is looked for once a trace, and nothing else is done for it. What ends is
 forgotten at once: the end of a trace is the last that is told of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import get_current
@@ -26,8 +25,6 @@ from penguiflow_otel._version import __version__
 SCOPE = "penguiflow_otel"
 
 Handler = Callable[[FlowEvent], None]
-
-_OUTCOMES = {"node_failed": "failed", "node_cancelled": "cancelled", "node_expired": "expired"}
 
 
 class Telemetry:
@@ -65,13 +62,13 @@ class Telemetry:
         self._spans: Spans | None = None
         self._instruments: Instruments | None = None
         self._stamps: LogStamps = LogStamps()
-        self._looked_at: tuple[object, object] | None = None
+        self._looked_at: tuple[object, object] = (None, None)
         self._idle: dict[str, Handler] = {"trace_start": self._look}
         self._busy: dict[str, Handler] = {
             "trace_start": self._trace_start,
             "trace_finish": self._trace_finish,
             "node_start": self._node_start,
-            "node_success": self._node_success,
+            "node_success": self._node_end,
             "node_failed": self._node_end,
             "node_cancelled": self._node_end,
             "node_expired": self._node_end,
@@ -137,14 +134,19 @@ class Telemetry:
             meter = meters.get_meter(SCOPE, __version__)
             if not (_is_of_the_api(meters) or isinstance(meter, metrics.NoOpMeter)):
                 self._instruments = Instruments(meters, meter, self)
-        self._handlers = self._idle if self._spans is None and self._instruments is None else self._busy
+        if self._spans is None and self._instruments is None:
+            self._handlers = self._idle
+        elif (self._spans is None and options.spans) or (self._instruments is None and options.metrics):
+            self._handlers = {**self._busy, **self._idle}
+        else:
+            self._handlers = self._busy
 
     def _look(self, event: FlowEvent) -> None:
-        """Whether there is an SDK now."""
-        if (trace.get_tracer_provider(), metrics.get_meter_provider()) == self._looked_at:
-            return
-        self._bind()
-        if self._handlers is self._busy:
+        """Whether there is an SDK now, or the half of it that was missing."""
+        spans, meters = self._looked_at
+        if trace.get_tracer_provider() is not spans or metrics.get_meter_provider() is not meters:
+            self._bind()
+        if self._handlers is not self._idle:
             self._trace_start(event)
 
     # traces
@@ -165,24 +167,7 @@ class Telemetry:
         if self._spans is not None:
             self._spans.end_trace(event, scope)
         if self._instruments is not None:
-            self._measure_trace(self._instruments, event, scope)
-
-    def _measure_trace(self, instruments: Instruments, event: FlowEvent, scope: TraceScope) -> None:
-        flow, seconds, context = event.flow_name, (event.latency_ms or 0.0) / 1e3, scope.context
-        attributes = {names.FLOW: flow, names.OUTCOME: event.outcome or ""}
-        convention = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, names.GEN_AI_AGENT: flow}
-        if event.outcome in ("failed", "expired"):
-            attributes[names.ERROR_TYPE] = convention[names.ERROR_TYPE] = error_type(event.error)
-        instruments.workflow.record(seconds, attributes, context)
-        instruments.convention(names.AGENT_DURATION, seconds, convention, context)
-        if scope.first_chunk is not None:
-            instruments.first_chunk.record(scope.first_chunk, {names.FLOW: flow}, context)
-        for node_id, count in (scope.chunks or {}).items():
-            info = self._infos.get(node_id)
-            if info is not None:
-                instruments.chunks.add(count, info.place, context)
-        if scope.dropped:
-            instruments.spans_dropped.add(scope.dropped, {names.FLOW: flow}, context)
+            self._instruments.measure_trace(event, scope, self._infos)
 
     # node runs
 
@@ -201,13 +186,7 @@ class Telemetry:
         if event.queue_wait_ms and self._instruments is not None:
             self._instruments.wait.record(event.queue_wait_ms / 1e3, info.place, context)
 
-    def _node_success(self, event: FlowEvent) -> None:
-        self._ended(event, None)
-
     def _node_end(self, event: FlowEvent) -> None:
-        self._ended(event, _OUTCOMES[event.event_type])
-
-    def _ended(self, event: FlowEvent, outcome: str | None) -> None:
         info = self._infos.get(event.node_id) or self._infos.of(event)
         scope = self._traces.get((info.root, event.trace_id))
         if scope is None:
@@ -220,28 +199,7 @@ class Telemetry:
         if run is not None and self._spans is not None:
             self._spans.end_node(event, run)
         if self._instruments is not None:
-            context = scope.context if run is None else run.own
-            self._measure_node(self._instruments, event, info, scope, outcome, context)
-
-    def _measure_node(
-        self,
-        instruments: Instruments,
-        event: FlowEvent,
-        info: NodeInfo,
-        scope: TraceScope,
-        outcome: str | None,
-        context: Any,
-    ) -> None:
-        seconds = (event.latency_ms or 0.0) / 1e3
-        failure = {} if outcome in (None, "cancelled") else {names.ERROR_TYPE: error_type(event.error)}
-        attributes = info.completed if outcome is None else {**info.place, names.OUTCOME: outcome, **failure}
-        instruments.node.record(seconds, attributes, context)
-        if info.duration is not None:
-            convention = {key: info.attributes[key] for key in info.attributes if key.startswith("gen_ai.")}
-            instruments.convention(info.duration, seconds, {**convention, **failure}, context)
-        began = scope.retried.pop(event.invocation_id or "", None) if scope.retried else None
-        if began is not None:  # an attempt that failed has been measured then
-            instruments.attempt.record(max(0.0, event.ts - began), attributes, context)
+            self._instruments.measure_run(event, info, scope, scope.context if run is None else run.own)
 
     # attempts
 
