@@ -61,13 +61,19 @@ class PluginLives:
     async def stop(self) -> None:
         """Stop all that were started, at the same time."""
         plugins = self._started[::-1]
-        seconds = self._settings.stop_timeout_s
-        errors = await asyncio.gather(*(self._tried(plugin, "stop", seconds) for plugin in plugins))
+        errors = await asyncio.gather(*(self._tried(plugin, "stop", self._stop_s(plugin)) for plugin in plugins))
         for plugin, error in zip(plugins, errors, strict=True):
             if error is not None:
                 text = f"plugin {plugin.name!r} could not be stopped: {type(error).__name__}: {error}"
                 log.error("%s", text, exc_info=error)
                 self._report(plugin, "stop", error)
+
+    def _stop_s(self, plugin: Plugin) -> float:
+        """What the deployment says; where it doesn't, a plugin may ask for more than the default."""
+        seconds, asked = self._settings.stop_timeout_s, getattr(plugin.instance, "stop_timeout_s", None)
+        if self._settings.stop_timeout_said or not isinstance(asked, int | float):
+            return seconds
+        return max(seconds, asked)
 
     def _report(self, plugin: Plugin, what: str, error: BaseException) -> None:
         self._run.dispatch.report(

@@ -99,6 +99,7 @@ class Settings:
         quarantine_after: After how many failures in a row a plugin is no longer called.
         start_timeout_s: Seconds that a plugin may take to start.
         stop_timeout_s: Seconds that the plugins may take to stop.
+        stop_timeout_said: Whether the deployment says so; otherwise a plugin may ask for more.
         options: What each plugin is given, by its name.
         options_at: Where the options stand.
         file: The TOML file, if there is one.
@@ -114,6 +115,7 @@ class Settings:
     quarantine_after: int = 10
     start_timeout_s: float = 10.0
     stop_timeout_s: float = 5.0
+    stop_timeout_said: bool = False
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options_at: str = "plugins.options"
     file: str | None = None
@@ -158,6 +160,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         quarantine_after=table.quarantine_after,
         start_timeout_s=table.start_timeout_s,
         stop_timeout_s=table.stop_timeout_s,
+        stop_timeout_said="stop_timeout_s" in table.model_fields_set,
         options=table.options,
         options_at=f"{at}.options",
         file=path,

@@ -232,6 +232,23 @@ async def test_the_time_limits_are_settings(site: Site):
     assert clock() == pytest.approx(1003)
 
 
+@pytest.mark.parametrize(
+    ("said", "asked", "allowed"),
+    [(None, 20, 20), (None, 20.5, 20.5), (None, 1, STOP_S), (None, "20", STOP_S), (2, 20, 2), (STOP_S, 20, STOP_S)],
+)
+@in_time
+async def test_a_plugin_may_ask_for_more_time_to_stop_and_the_deployment_has_the_last_word(
+    site: Site, said: float | None, asked: Any, allowed: float
+):
+    if said is not None:
+        site.configure(f"[plugins]\nstop_timeout_s = {said}")
+    life = Life([], "asks", None, forever)
+    life.stop_timeout_s = asked
+    async with create(same, plugins=[life]):
+        pass
+    assert clock() == pytest.approx(1000 + allowed)
+
+
 @in_time
 async def test_a_plugin_that_stops_its_own_flow_does_not_hold_it():
     before = asyncio.all_tasks()
