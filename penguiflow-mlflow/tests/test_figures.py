@@ -12,6 +12,7 @@ import pytest
 from support import first, second
 
 from penguiflow import NodePolicy, create, join_k, node
+from penguiflow_mlflow._courier import hidden
 from penguiflow_mlflow._facts import graph_hash, policy_text
 from penguiflow_mlflow._mailbox import BATCH, Mailbox
 from penguiflow_mlflow.writer.book import MOST_KEYS, Book, quantile
@@ -152,6 +153,20 @@ def test_notes_from_several_threads_are_all_there():
     for thread in writers:
         thread.join()
     assert len(taken) == 40_000
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("at http://me:secret@host/x, twice", "at http://***@host/x, twice"),
+        ("postgresql://me:p/w@se@cret@host/x", "postgresql://***@host/x"),
+        ("mysql://host/x?ssl=1&password=secret&b=c", "mysql://host/x?ssl=1&password=***&b=c"),
+        ("https://host/?access_token=secret", "https://host/?access_token=***"),
+        ("https://host/me", "https://host/me"),
+    ],
+)
+def test_what_an_address_keeps_secret_is_hidden(address: str, shown: str):
+    assert hidden(address) == shown
 
 
 def test_a_deadline_only_comes_nearer_and_wakes_whoever_waits():

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from support import Database, Told, children, comes, first, made, moods, second, threads, two_nodes
 
 from penguiflow import (
@@ -16,7 +17,7 @@ from penguiflow import (
     hookimpl,
     subflow,
 )
-from penguiflow_mlflow import MlflowMetrics
+from penguiflow_mlflow import MlflowMetrics, Options, plugin
 
 ASKS = 5_000
 
@@ -199,6 +200,37 @@ async def test_two_flows_at_once_in_a_store_that_neither_has_seen(tmp_path: Path
         assert (report.status, report.dropped_events, report.dropped_metrics) == ("FINISHED", 0, 0), report.problem
         assert len(database.series(report.run_id, "node/first/latency_ms")) == asks
         assert database.latest(report.run_id)["trace/completed"] == asks
+
+
+async def test_a_first_short_script_loses_nothing_where_the_deployment_sets_no_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "settings.toml").write_text('[plugins]\nblock = ["mlflow"]')
+    database = Database(tmp_path / "new folder" / "mlflow.db")
+    metrics = plugin(Options(tracking_uri=database.uri, stop_s=100))  # the default, for a machine that is very busy
+    async with two_nodes(metrics) as flow:
+        for number in range(10):
+            await flow.ask(number)
+    report = metrics.report
+    assert (report.status, report.events, report.dropped_events, report.dropped_metrics) == ("FINISHED", 50, 0, 0)
+    assert database.latest(report.run_id)["trace/completed"] == 10
+    usual = plugin(Options(tracking_uri=database.uri))
+    assert usual.stop_timeout_s > Options().stop_s >= 30, "or the flow would cancel it"
+
+
+async def test_a_stop_while_mlflow_makes_its_tables_leaves_no_file_that_never_opens(tmp_path: Path):
+    database = Database(tmp_path / "new.db")
+    hasty = made(database.uri, wait_s=0, stop_s=0.2)
+    async with two_nodes(hasty) as flow:
+        await flow.ask(1)
+        await comes(lambda: [*tmp_path.glob(".new.db.*.part")], "the beginning of the tables")
+    assert hasty.report.dropped_events == hasty.report.events == 5
+    assert not database.path.exists()
+    patient = made(database.uri)
+    async with two_nodes(patient) as flow:
+        await flow.ask(1)
+    assert (patient.report.status, patient.report.dropped_events) == ("FINISHED", 0), patient.report.problem
+    assert sorted(path.name for path in tmp_path.glob("*new*")) == ["new.db"], "nothing is left lying about"
 
 
 def test_a_flow_that_runs_again_in_another_loop_has_another_run(database: Database):

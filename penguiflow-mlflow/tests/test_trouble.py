@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -104,6 +105,21 @@ async def test_a_store_that_nobody_serves_neither_holds_the_flow_nor_its_stop(
     assert "500 events, 0 metrics written, 500 events and 0 metrics dropped" in caplog.text
 
 
+@pytest.mark.parametrize(("listens", "says"), [(False, "refused"), (True, "timed out")])
+async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer_and_says_what_was_wrong(
+    listens: bool, says: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "9")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        if listens:
+            nobody.listen()
+        metrics = made(f"http://127.0.0.1:{nobody.getsockname()[1]}", wait_s=0)
+        assert await answered(metrics) < metrics.stop_timeout_s / 2
+    assert says in str(metrics.report.problem)
+    assert metrics.report.dropped_events == metrics.report.events
+
+
 async def test_a_queue_that_is_full_drops_what_comes_and_counts_it():
     metrics = made(NOBODY, stop_s=0.2, wait_s=0.0, queue_size=40)
     async with two_nodes(metrics) as flow:
@@ -135,6 +151,8 @@ async def test_what_is_not_written_when_time_is_over_is_dropped_and_the_run_is_e
         ({"python": "/no/such/python"}, "Set the option python"),
         ({"tracking_uri": "gopher://hole"}, "gopher"),
         ({"tracking_uri": "postgresql://127.0.0.1:9/x"}, "psycopg"),
+        ({"tracking_uri": "sqlite://"}, "in memory"),
+        ({"tracking_uri": "sqlite:///:memory:"}, "in memory"),
     ],
 )
 async def test_what_can_never_work_is_said_once_and_turns_metrics_off(
@@ -215,7 +233,9 @@ def test_the_run_of_a_flow_that_was_killed_is_ended_as_killed(database: Database
     assert database.latest(run)["trace/completed"] == 1
 
 
-@pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:9", "postgresql://me:secret@127.0.0.1:9/x"])
+@pytest.mark.parametrize(
+    "uri", ["http://me:secret@127.0.0.1:9", "postgresql://me:secret@127.0.0.1:9/x", "http://127.0.0.1:9/?token=secret"]
+)
 async def test_names_and_passwords_in_an_address_are_never_logged(uri: str, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     metrics = made(uri, stop_s=1.0, wait_s=3.0, backoff_s=0.1)

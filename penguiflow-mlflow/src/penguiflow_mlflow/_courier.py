@@ -29,9 +29,9 @@ _SCRIPT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from penguiflow_mlflow.writer.main import main; main()"
 )
 _DEFAULTS = {
-    # MLflow's own are made for people who wait: 120 s an answer, seven tries, minutes between them.
+    # MLflow's own are made for people who wait: 120 s an answer, seven tries, minutes between them. Trying again is ours.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -241,7 +241,8 @@ class Courier:
 
 def hidden(text: str) -> str:
     """The text without the names and passwords of addresses in it."""
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
+    text = re.sub(r"://[^\s'\"]*@", "://***@", text)
+    return re.sub(r"(?i)([?&][a-z_]*(?:password|passwd|pwd|secret|token|key)=)[^&\s'\"]*", r"\1***", text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -29,8 +29,8 @@ class Options(BaseModel):
         backoff_s: Seconds before the first of these tries; each further wait is twice as long.
         wait_s: Seconds that the start of the flow may wait for the store to be open. 0 doesn't wait: what happens
             meanwhile is kept in the queue. Keep it under the deployment's `start_timeout_s`, which is 10.
-        stop_s: Seconds that writing what is left may take when the flow stops. Keep it under the deployment's
-            `stop_timeout_s`, which is 5.
+        stop_s: Seconds that the flow's stop may take, at most, to write what is left; also to wait for a store that is
+            still being opened. A `stop_timeout_s` in the deployment's settings must be longer.
         python: The interpreter of the process that writes. By default the one that runs the flow.
     """
 
@@ -49,7 +49,7 @@ class Options(BaseModel):
     retries: int = Field(default=5, ge=0)
     backoff_s: float = Field(default=0.25, ge=0, allow_inf_nan=False)
     wait_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    stop_s: float = Field(default=4.0, gt=0, allow_inf_nan=False)
+    stop_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     python: str | None = None
 
     def where(self) -> str | None:

@@ -22,6 +22,7 @@ log = logging.getLogger("penguiflow_mlflow")
 
 ENDS = ("node_success", "node_failed", "node_cancelled", "node_expired")
 EVENTS = ("node_start", *ENDS, "node_error", "node_timeout", "node_retry", "stream_chunk", "trace_finish")
+LAST_S = 3.0  # of the time to stop, is for ending the run
 HINT = (
     "no metrics go to MLflow, as nobody says where: set MLFLOW_TRACKING_URI, or tracking_uri in "
     "[plugins.options.mlflow], as in tracking_uri = 'sqlite:///mlflow.db' "
@@ -35,6 +36,7 @@ class MlflowMetrics:
     Attributes:
         event_types: The events that it is shown; none if nobody says where to write.
         waiting: How many events are still in the queue.
+        stop_timeout_s: How long its stop may take, in seconds; the flow asks.
         report: What became of the events of the flow's last start; the last sums once the flow has stopped.
     """
 
@@ -44,6 +46,7 @@ class MlflowMetrics:
     def __init__(self, options: Options) -> None:
         self._options: Options = options
         self._uri: str | None = options.where()
+        self.stop_timeout_s: float = options.stop_s + 1
         self.event_types: tuple[str, ...] = EVENTS if self._uri else ()
         self._box = Mailbox(0)  # takes nothing: the flow isn't running
         self._talking: dict[str, set[str]] = {}  # by trace, the node runs that have written a chunk
@@ -152,7 +155,7 @@ class MlflowMetrics:
         if courier is None or not self._running:
             return
         self._running = False
-        courier.finish(seconds * 0.75)  # the rest is for ending the run
+        courier.finish(seconds - min(seconds / 4, LAST_S))
         try:
             async with asyncio.timeout(seconds):
                 await self._over.wait()

@@ -21,6 +21,11 @@ class Deadline:
         self._at = min(self._at, time.monotonic() + seconds)
         self._set.set()
 
+    @property
+    def near(self) -> bool:
+        """Whether there is an end at all: the flow stops, or is gone."""
+        return self._set.is_set()
+
     def passed(self) -> bool:
         """Whether it is over."""
         return time.monotonic() >= self._at

@@ -24,6 +24,7 @@ from penguiflow_mlflow.writer.modes import MODES, Mode, Table
 from penguiflow_mlflow.writer.store import Late, Store
 
 ORPHAN_S = 10.0  # how long it goes on when the flow's process has died
+MOST_LOGGED = 100
 NICE = 5  # the flow comes first
 
 Frame = tuple[Any, ...]
@@ -35,6 +36,7 @@ class Replies(logging.Handler):
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(logging.WARNING)
         self._stream = stream
+        self._logged: set[str] = set()
 
     def send(self, kind: str, **content: Any) -> None:
         """One reply. Nobody listens any more once the flow's process is gone."""
@@ -49,7 +51,11 @@ class Replies(logging.Handler):
         self.send(frames.LOG, level=level, text=text)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.say(record.levelno, f"{record.name}: {record.getMessage()}")
+        """What MLflow logs, once: it may have the same to say at each try."""
+        text = f"{record.name}: {record.getMessage()}"
+        if text not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(text)
+            self.say(record.levelno, text)
 
 
 class Inbox:

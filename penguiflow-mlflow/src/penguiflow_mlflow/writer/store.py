@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from penguiflow_mlflow.writer.book import Row
 from penguiflow_mlflow.writer.deadline import Deadline
+from penguiflow_mlflow.writer import fresh
 from penguiflow_mlflow.writer.keys import safe
 from penguiflow_mlflow.writer.lock import alone
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 BATCH = 1_000  # what MLflow takes at once
 LONGEST_PAUSE_S = 30.0
 LONGEST_VALUE = 5_000
+SILENCE_S = 8.0  # a server that takes so long to fail doesn't answer at all
 MOST_SAID = 20
 
 # What MLflow answers to a call that will never be right.
@@ -80,34 +82,38 @@ class Store:
         self.problem: str | None = None
 
     def open(self, experiment: str | None, otherwise: str) -> None:
-        """Import MLflow and find, or make, the experiment. The store may take as long as it likes to come up.
+        """Import MLflow and find, or make, the experiment. The store may take as long as it likes to come up, while the
+        flow runs; once that stops, it is tried once more.
 
         Raises:
-            Exception: it never will: an address that means nothing, no permission, a missing driver.
+            Exception: it never will: an address that means nothing, no permission, a missing driver; or it didn't.
             Late: the deadline passed.
         """
         with alone(self._uri, self._deadline):
             self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise))
 
     def _patiently(self, call: Callable[[], ResultT]) -> ResultT:
-        pause = max(self._backoff_s, 0.1)
+        pause, last_tries = max(self._backoff_s, 0.1), 2
         while True:
+            began = time.monotonic()
             try:
                 result = call()
             except Exception as exc:
-                if not _passing(exc):
+                last_tries -= self._deadline.near
+                if not _passing(exc) or last_tries == 0 or self._silent(began):
                     raise
                 self._fails(exc, f"the store at {self._uri} can't be opened, and is tried again")
             else:
                 self._up()
                 return result
-            self._deadline.pause(pause)
+            self._deadline.rest(pause)
             pause = min(LONGEST_PAUSE_S, pause * 2)
             self._in_time()
 
     def _opened(self, experiment: str | None, otherwise: str) -> tuple[MlflowClient, str]:
         from mlflow import MlflowClient
 
+        fresh.make(self._uri, _touched, lambda text: self._say(logging.WARNING, text))
         client = MlflowClient(tracking_uri=self._uri)
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
         if name is None and (number := os.environ.get("MLFLOW_EXPERIMENT_ID")):
@@ -182,12 +188,14 @@ class Store:
         return True
 
     def end(self, run: str, status: str, tags: Mapping[str, str], ts: float | None = None) -> bool:
-        """End a run at `ts` (epoch seconds; now, by default); whether that went well."""
+        """End a run at `ts` (epoch seconds; now, by default); whether that went well. Not tried, as `file`, in vain."""
         from mlflow.entities import RunTag
 
         last = [RunTag(key, str(value)[:LONGEST_VALUE]) for key, value in tags.items()]
         ended = None if ts is None else int(ts * 1e3)
         try:
+            if self._down:
+                self._in_time()
             self._tried(lambda: self._client.log_batch(run, tags=last))
             self._tried(lambda: self._client.set_terminated(run, status, ended))
         except Exception as exc:
@@ -204,16 +212,26 @@ class Store:
         if self._down:
             self._deadline.rest(self._pause)
             self._pause = min(LONGEST_PAUSE_S, self._pause * 2)
-        for again in range(0 if self._down else self._retries):
+        tries = 1 if self._down else self._retries + 1
+        for again in range(tries):
+            began = time.monotonic()
             try:
-                return call()
+                result = call()
             except Exception as exc:
-                if not _passing(exc) or self._deadline.passed():
+                if again + 1 == tries or not _passing(exc) or self._silent(began) or self._deadline.passed():
                     raise
                 self._deadline.pause(min(LONGEST_PAUSE_S, self._backoff_s * 2**again))
-        result = call()
+            else:
+                break
         self._up()
         return result
+
+    def _silent(self, began: float) -> bool:
+        """Whether a call has failed because nobody answers. If the flow stops, that is the end of all writing."""
+        silent = self._deadline.near and time.monotonic() - began > SILENCE_S
+        if silent:
+            self._deadline.within(0)
+        return silent
 
     def _up(self) -> None:
         if self._down:
@@ -231,6 +249,13 @@ class Store:
             self._said.add(text)
         if news:
             self._say(logging.WARNING, text)
+
+
+def _touched(uri: str) -> None:
+    """Have MLflow open a store."""
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
 def _passing(exc: Exception) -> bool:
