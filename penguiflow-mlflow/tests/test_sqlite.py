@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -99,6 +103,65 @@ async def test_the_run_says_what_ran_and_with_which_policies(database: Database,
     assert "node/nested/inner/first/latency_ms" in database.keys(run), "as the param of that node is called"
     assert database.artifact(run, "flow.mmd") == "a drawing of outer"
     assert database.query("select name from experiments where name != 'Default'") == [("zoo",)]
+
+
+NESTED = """
+    import asyncio, json, sys
+    import mlflow
+    from penguiflow import create, node
+    from penguiflow_mlflow import Options, plugin
+
+    @node
+    async def same(x): return x
+
+    async def ask(**options):
+        metrics = plugin(Options(tracking_uri=sys.argv[1], stop_s=100, **options))
+        async with create(same, name="inner", plugins=[metrics]) as flow:
+            await flow.ask(1)
+        return metrics.report.run_id
+
+    mlflow.set_tracking_uri(sys.argv[1])
+    mlflow.set_experiment("study")
+    with mlflow.start_run() as outer:
+        runs = [asyncio.run(ask()), asyncio.run(ask(experiment="other"))]
+    print(json.dumps([outer.info.run_id, *runs, asyncio.run(ask())]))
+"""
+
+
+def test_the_run_of_a_flow_inside_a_run_is_nested_in_it(database: Database):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(NESTED), database.uri],
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_CONFIGURE_LOGGING": "false"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    outer, *runs = json.loads(done.stdout)
+    names = dict(database.query("select run_uuid, e.name from runs join experiments e using (experiment_id)"))
+    assert [names[run] for run in (outer, *runs)] == ["study", "study", "other", "study"], "as MLflow itself has it"
+    assert [database.tags(run).get("mlflow.parentRunId") for run in runs] == [outer, outer, None]
+
+
+async def test_a_run_that_the_environment_names_is_the_parent_if_the_store_has_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    found = []
+    for _ in range(2):
+        metrics = made(database.uri, experiment=None if found else "job")
+        async with two_nodes(metrics) as flow:
+            await flow.ask(1)
+        found.append(metrics.report.run_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", str(found[0]))
+    assert database.tags(found[1])["mlflow.parentRunId"] == found[0]
+    assert len(database.query("select distinct experiment_id from runs")) == 1
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    metrics = made(database.uri)
+    async with two_nodes(metrics) as flow:
+        await flow.ask(1)
+    assert (metrics.report.status, metrics.report.problem) == ("FINISHED", None)
+    assert "mlflow.parentRunId" not in database.tags(metrics.report.run_id)
+    assert "not nested" in caplog.text
 
 
 def test_the_latest_traces_are_a_table_that_mlflow_shows(told: Told):
@@ -230,7 +293,7 @@ async def test_a_stop_while_mlflow_makes_its_tables_leaves_no_file_that_never_op
     async with two_nodes(patient) as flow:
         await flow.ask(1)
     assert (patient.report.status, patient.report.dropped_events) == ("FINISHED", 0), patient.report.problem
-    assert sorted(path.name for path in tmp_path.glob("*new*")) == ["new.db"], "nothing is left lying about"
+    assert [name for name in os.listdir(tmp_path) if "new" in name] == ["new.db"], "nothing is left lying about"
 
 
 def test_a_flow_that_runs_again_in_another_loop_has_another_run(database: Database):

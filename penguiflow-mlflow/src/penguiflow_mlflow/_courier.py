@@ -29,7 +29,7 @@ _SCRIPT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from penguiflow_mlflow.writer.main import main; main()"
 )
 _DEFAULTS = {
-    # MLflow's own are made for people who wait: 120 s an answer, seven tries, minutes between them. Trying again is ours.
+    # MLflow's own are made for people who wait: 120 s an answer, seven tries, minutes between. The writer has its own.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",

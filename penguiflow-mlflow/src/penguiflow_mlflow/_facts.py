@@ -49,6 +49,14 @@ def tags(flow: PenguiFlow) -> dict[str, str]:
     }
 
 
+def active_run() -> str | None:
+    """The id of the MLflow run that this thread is in, or else of the one that `MLFLOW_RUN_ID` names."""
+    mlflow = sys.modules.get("mlflow")  # where nobody has imported it, there is no run
+    active = getattr(mlflow, "active_run", None)
+    run = active() if active is not None else None
+    return os.environ.get("MLFLOW_RUN_ID") or None if run is None else str(run.info.run_id)
+
+
 def params(flow: PenguiFlow) -> dict[str, str]:
     """The graph's size, and each node's kind and policy, by its path (`subflow/node`)."""
     graph = flow.graph

@@ -138,6 +138,7 @@ class MlflowMetrics:
             "uri": uri,
             "flow": flow.name,
             "experiment": options.experiment,
+            "parent": facts.active_run(),
             "run_name": options.run_name or flow.name,
             "tags": {**facts.tags(flow), **options.tags},
             "params": facts.params(flow),

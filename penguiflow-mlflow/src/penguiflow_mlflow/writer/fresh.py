@@ -1,7 +1,8 @@
 """Makes the tables of a SQLite store that is new.
 
-MLflow makes them in many steps that take seconds, and a process that ends meanwhile leaves a file that MLflow never opens
-again. Rules: they are made in a file beside, which gets its name when it is whole. A file that is there is left alone.
+MLflow makes them in many steps that take seconds, and a process that ends meanwhile leaves a file that MLflow never
+opens again. Rules: they are made in a file beside, which gets its name when it is whole. A file that is there is left
+alone.
 """
 
 from __future__ import annotations

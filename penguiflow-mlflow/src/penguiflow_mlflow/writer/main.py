@@ -109,8 +109,9 @@ class Writer:
     def _open(self) -> None:
         hello, store = self._hello, self._store
         hello["tags"] = {"mlflow.user": _user(), "penguiflow.host": socket.gethostname(), **hello["tags"]}
-        store.open(hello["experiment"], hello["flow"])
-        self._run = store.main_run(hello["run_name"], hello["tags"])
+        store.open(hello["experiment"], hello["flow"], hello["parent"])
+        nested = {} if store.parent is None else {"mlflow.parentRunId": store.parent}
+        self._run = store.main_run(hello["run_name"], {**hello["tags"], **nested})
         self._replies.send(frames.OPEN, run_id=self._run, experiment_id=store.experiment_id)
         self._mode = MODES[hello["mode"]](store, self._run, hello)
         store.params(self._run, hello["params"])

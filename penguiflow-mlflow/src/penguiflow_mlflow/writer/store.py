@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from penguiflow_mlflow.writer import fresh
 from penguiflow_mlflow.writer.book import Row
 from penguiflow_mlflow.writer.deadline import Deadline
-from penguiflow_mlflow.writer import fresh
 from penguiflow_mlflow.writer.keys import safe
 from penguiflow_mlflow.writer.lock import alone
 
@@ -59,6 +59,7 @@ class Store:
 
     Attributes:
         experiment_id: The experiment, once the store is open.
+        parent: The run that the flow's run is nested in, if there is one.
         written: Metric values that the store has taken.
         dropped: Those that it hasn't.
         problem: The last failure.
@@ -77,20 +78,26 @@ class Store:
         self._said: set[str] = set()
         self._client: MlflowClient
         self.experiment_id: str = ""
+        self.parent: str | None = None
         self.written: int = 0
         self.dropped: int = 0
         self.problem: str | None = None
 
-    def open(self, experiment: str | None, otherwise: str) -> None:
+    def open(self, experiment: str | None, otherwise: str, parent: str | None) -> None:
         """Import MLflow and find, or make, the experiment. The store may take as long as it likes to come up, while the
         flow runs; once that stops, it is tried once more.
+
+        Args:
+            experiment: Its name, if somebody has said it.
+            otherwise: Its name, if MLflow's variables say none.
+            parent: A run that this store may have: the flow's run then belongs into it, and into its experiment.
 
         Raises:
             Exception: it never will: an address that means nothing, no permission, a missing driver; or it didn't.
             Late: the deadline passed.
         """
         with alone(self._uri, self._deadline):
-            self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise))
+            self._client, self.experiment_id = self._patiently(lambda: self._opened(experiment, otherwise, parent))
 
     def _patiently(self, call: Callable[[], ResultT]) -> ResultT:
         pause, last_tries = max(self._backoff_s, 0.1), 2
@@ -110,11 +117,16 @@ class Store:
             pause = min(LONGEST_PAUSE_S, pause * 2)
             self._in_time()
 
-    def _opened(self, experiment: str | None, otherwise: str) -> tuple[MlflowClient, str]:
+    def _opened(self, experiment: str | None, otherwise: str, parent: str | None) -> tuple[MlflowClient, str]:
         from mlflow import MlflowClient
 
         fresh.make(self._uri, _touched, lambda text: self._say(logging.WARNING, text))
         client = MlflowClient(tracking_uri=self._uri)
+        home = None if parent is None else self._home(client, parent)
+        if home is not None:
+            self.parent = parent
+            if experiment is None:
+                return client, home
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
         if name is None and (number := os.environ.get("MLFLOW_EXPERIMENT_ID")):
             return client, str(client.get_experiment(number).experiment_id)
@@ -130,6 +142,16 @@ class Store:
         if found.lifecycle_stage != "active":
             raise ValueError(f"the experiment {name!r} is deleted: restore it, or set another name")
         return client, str(found.experiment_id)
+
+    def _home(self, client: MlflowClient, run: str) -> str | None:
+        """The experiment of a run; `None` if this store doesn't have it."""
+        try:
+            return str(client.get_run(run).info.experiment_id)
+        except Exception as exc:
+            if _passing(exc):
+                raise
+            self._say(logging.WARNING, f"the run {run} isn't in {self._uri}: the flow's run is not nested in it")
+            return None
 
     def main_run(self, name: str, tags: Mapping[str, str]) -> str:
         """Make the run of this start of the flow; its id. Waits for the store, and raises, as `open` does."""
