@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from promkit.flows import busy, use
 
 from penguiflow_prometheus import Prometheus
@@ -32,6 +34,34 @@ def test_the_loop_lags_less_than_15_ms_at_20_000_events_a_second():
         if counted.p99_ms < max(15, 1.5 * bare.p99_ms) and counted.events_per_s > 10_000:
             return
     raise AssertionError(seen)
+
+
+def test_a_scrape_does_not_hold_the_loop():
+    """What the loop itself is late by, without the time that a busy machine gives it no core."""
+    seen: list[Lag] = []
+    for _ in range(ROUNDS):
+        seen.append(asyncio.run(lag(20_000, 2, scraped=True)))
+        if seen[-1].own_ms < 15 and seen[-1].scrapes:
+            return
+    raise AssertionError(seen)
+
+
+def test_a_scrape_on_the_loop_itself_does_not_pause(monkeypatch: pytest.MonkeyPatch):
+    """As with an application that calls `generate_latest` in its handler: nobody waits who could go on."""
+    monkeypatch.setattr("penguiflow_prometheus._slices.PAUSE_S", 1.0)
+    registry = CollectorRegistry()
+
+    async def scrape() -> float:
+        async with busy([Prometheus(registry=registry)]) as flow:
+            await use(flow, range(10))
+            began = time.monotonic()
+            assert len(generate_latest(registry).splitlines()) > 100
+            return time.monotonic() - began
+
+    assert asyncio.run(scrape()) < 1.0
+    began = time.monotonic()
+    generate_latest(registry)
+    assert time.monotonic() - began > 1.0, "where no loop runs, it does"
 
 
 def test_importing_it_takes_a_moment():

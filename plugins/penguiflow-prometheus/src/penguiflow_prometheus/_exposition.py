@@ -16,8 +16,10 @@ from prometheus_client.utils import floatToGoString
 
 from penguiflow_prometheus._cells import Mark, Tally, Timing
 from penguiflow_prometheus._families import COUNTER, FAMILIES, HISTOGRAM, Family, Totals, written
+from penguiflow_prometheus._slices import Samples, sliced
 
 EXEMPLAR_LABEL = "trace_id"
+LINES_OF_HISTOGRAM = 20
 LONGEST_EXEMPLAR = 128  # characters of its names and values, says OpenMetrics
 
 
@@ -30,7 +32,9 @@ def exposed(prefix: str, totals: Totals, exemplars: bool) -> Iterator[Metric]:
     """The metrics that have values."""
     for family, rows in totals.items():
         if rows:
-            yield _metric(f"{prefix}_{family.name}", family, rows, exemplars)
+            metric = _metric(f"{prefix}_{family.name}", family, rows, exemplars)
+            metric.samples = Samples(metric.samples)
+            yield metric
 
 
 def _metric(name: str, family: Family, rows: Mapping[tuple[str, ...], Tally | Timing], exemplars: bool) -> Metric:
@@ -38,12 +42,12 @@ def _metric(name: str, family: Family, rows: Mapping[tuple[str, ...], Tally | Ti
         return _histogram(name, family, rows, exemplars)
     if family.kind == COUNTER:
         counter = CounterMetricFamily(name, family.text, labels=family.labels)
-        for labels, tally in rows.items():
+        for labels, tally in sliced(rows.items()):
             assert isinstance(tally, Tally)
             counter.add_metric(labels, tally.value, exemplar=_exemplar(tally.mark, exemplars))
         return counter
     gauge = GaugeMetricFamily(name, family.text, labels=family.labels)
-    for labels, tally in rows.items():
+    for labels, tally in sliced(rows.items()):
         assert isinstance(tally, Tally)
         gauge.add_metric(labels, tally.value)
     return gauge
@@ -53,7 +57,7 @@ def _histogram(
     name: str, family: Family, rows: Mapping[tuple[str, ...], Tally | Timing], exemplars: bool
 ) -> HistogramMetricFamily:
     histogram = HistogramMetricFamily(name, family.text, labels=family.labels)
-    for labels, timing in rows.items():
+    for labels, timing in sliced(rows.items(), LINES_OF_HISTOGRAM):
         assert isinstance(timing, Timing)
         histogram.add_metric(labels, _buckets(timing, exemplars), timing.total)
     return histogram

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from penguiflow_prometheus._cells import FlowCells, Ledger, NodeCells, Tally, Timing, later
+from penguiflow_prometheus._slices import sliced
 
 COUNTER: Literal["counter"] = "counter"
 GAUGE: Literal["gauge"] = "gauge"
@@ -91,7 +92,7 @@ def totals(ledgers: Iterable[Ledger]) -> Totals:
     """What all ledgers hold at this moment, each family's rows in the order of their labels."""
     found: Totals = {family: {} for family in FAMILIES}
     for ledger in ledgers:
-        for family, labels, value in _rows(ledger):
+        for family, labels, value in sliced(_rows(ledger)):
             _add(found[family], tuple(map(written, labels)), value)
     return {family: dict(sorted(rows.items())) for family, rows in found.items()}
 

@@ -19,6 +19,7 @@ from prometheus_client import values
 from penguiflow_prometheus._cells import Tally, Timing
 from penguiflow_prometheus._exposition import bounds
 from penguiflow_prometheus._families import COUNTER, GAUGE, Family, Totals
+from penguiflow_prometheus._slices import sliced
 
 log = logging.getLogger("penguiflow_prometheus")
 
@@ -122,7 +123,7 @@ class Ferry:
         """Bring the files up to date."""
         with self._lock:
             for family, rows in self._totals().items():
-                for labels, sum_ in rows.items():
+                for labels, sum_ in sliced(rows.items()):
                     self._carry(family, labels, sum_)
 
     def _carry(self, family: Family, labels: tuple[str, ...], sum_: Tally | Timing) -> None:

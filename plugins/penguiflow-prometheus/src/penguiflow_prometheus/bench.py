@@ -2,7 +2,8 @@
 
 Rules: what an event takes is the best of several rounds of the same recorded events. Lag is how much later than asked a
 timer fires, while a real flow sends events at a steady rate: without the plugin, with it, and with it while another
-thread writes all metrics down over and over, as scrapes do.
+thread writes all metrics down over and over, as scrapes do. A timer is also late when the machine has no core to spare,
+so the system is asked how long the loop's thread waited for one (Linux only); `its own` is the worst without that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -25,6 +27,7 @@ from penguiflow_prometheus import Prometheus
 TICK_S = 0.001  # of the timer whose lateness is the loop's lag
 BATCH_S = 0.002  # the flow is asked for so long, and then the loop may rest
 SCRAPE_EVERY_S = 0.5
+WAITS = Path("/proc/thread-self/schedstat")
 CROWD = 100  # nodes that have been counted before the lag is measured: a scrape then writes thousands of lines
 
 
@@ -46,12 +49,16 @@ async def third(number: int, ctx: Context) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How late a timer fired, in milliseconds, while so many events a second came, and so many scrapes in all."""
+    """How late a timer fired, in milliseconds, while so many events a second came, and so many scrapes in all.
+
+    `own_ms` is the worst without the time that the loop's thread had no core.
+    """
 
     events_per_s: float
     median_ms: float
     p99_ms: float
     worst_ms: float
+    own_ms: float
     scrapes: int
 
 
@@ -97,15 +104,16 @@ async def lag(rate: float, seconds: float, *, plugin: bool = True, scraped: bool
     """The loop's lag at so many events a second."""
     registry = CollectorRegistry()
     await _crowd(registry)
-    late: list[float] = []
+    ticks: list[tuple[float, float]] = []
     async with chain([Prometheus(registry=registry)] if plugin else []) as flow:
         await flow.ask(0)
         with _scrapes(registry if scraped else None) as scrapes:
-            ticking = asyncio.create_task(_tick(late))
+            ticking = asyncio.create_task(_tick(ticks))
             reached = await _load(flow, rate, seconds)
             ticking.cancel()
-    late.sort()
-    return Lag(reached, late[len(late) // 2], late[int(len(late) * 0.99)], late[-1], len(scrapes))
+    late = sorted(lag for lag, _ in ticks)
+    own = max(lag - min(lag, idle) for lag, idle in ticks)
+    return Lag(reached, late[len(late) // 2], late[int(len(late) * 0.99)], late[-1], own, len(scrapes))
 
 
 async def _crowd(registry: CollectorRegistry) -> None:
@@ -115,12 +123,21 @@ async def _crowd(registry: CollectorRegistry) -> None:
         await flow.ask(0)
 
 
-async def _tick(late: list[float]) -> None:
+async def _tick(ticks: list[tuple[float, float]]) -> None:
+    """Note how late a timer came each time, and how long the thread had no core meanwhile; in milliseconds."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + TICK_S
+        due, idle = loop.time() + TICK_S, _without_core()
         await asyncio.sleep(TICK_S)
-        late.append((loop.time() - due) * 1e3)
+        ticks.append(((loop.time() - due) * 1e3, _without_core() - idle))
+
+
+def _without_core() -> float:
+    """How many milliseconds this thread was ready to run and wasn't let; 0 where the system doesn't say."""
+    try:
+        return int(WAITS.read_text().split()[1]) / 1e6
+    except OSError:
+        return 0.0
 
 
 async def _load(flow: PenguiFlow, rate: float, seconds: float) -> float:
@@ -188,7 +205,7 @@ def main() -> None:
         seen = asyncio.run(lag(chosen.rate, chosen.seconds, plugin=plugin, scraped=scraped))
         print(
             f"  {name:13} median {seen.median_ms:5.2f}  p99 {seen.p99_ms:5.2f}  worst {seen.worst_ms:5.2f}  "
-            f"({seen.events_per_s:,.0f} events a second, {seen.scrapes} scrapes)"
+            f"its own {seen.own_ms:5.2f}  ({seen.events_per_s:,.0f} events a second, {seen.scrapes} scrapes)"
         )
     print(f"bytes that 5,000 more traces take: {asyncio.run(growth(5000)):,}")
 
