@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import tracemalloc
 
@@ -46,6 +47,37 @@ async def test_flows_and_nodes_beyond_the_limits_share_a_label(registry: Collect
         ("flow 2", "tell"): 1,
         ("(other)", "(other)"): 2,
     }
+
+
+async def test_the_limits_hold_for_all_flows_of_a_registry_together(registry: CollectorRegistry):
+    options = Options(max_flows=2, max_nodes=3, max_error_types=2)
+
+    @node
+    async def inventive(number: int) -> None:
+        raise type(f"Error{number}", (Exception,), {})
+
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(6):
+            made = Prometheus(options, registry=registry)
+            flow = create(inventive, name=f"flow {number}", plugins=[made])
+            await stack.enter_async_context(flow)
+            with pytest.raises(FlowError):
+                await flow.ask(number)
+        seen = scraped(registry)
+    assert seen.by("penguiflow_traces_total", "flow") == {("flow 0",): 1, ("flow 1",): 1, ("(other)",): 4}
+    assert seen.by("penguiflow_node_runs_total", "flow") == {
+        ("flow 0",): 1,
+        ("flow 1",): 1,
+        ("flow 2",): 1,
+        ("(other)",): 3,
+    }
+    assert seen.by("penguiflow_node_errors_total", "flow", "error_type") == {
+        ("flow 0", "Error0"): 1,
+        ("flow 1", "Error1"): 1,
+        ("flow 2", "(other)"): 1,
+        ("(other)", "(other)"): 3,
+    }
+    assert seen.by("penguiflow_flows_running", "flow")[("(other)",)] == 4
 
 
 async def test_plugins_beyond_the_limit_share_a_label(registry: CollectorRegistry, caplog: pytest.LogCaptureFixture):

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from prometheus_client import CollectorRegistry, Metric
 
 from penguiflow import PenguiFlow
-from penguiflow_prometheus._cells import Ledger, Limits
+from penguiflow_prometheus._cells import Ledger, Limits, Names
 from penguiflow_prometheus._exposition import described, exposed
 from penguiflow_prometheus._families import Totals, totals
 from penguiflow_prometheus._ferry import Ferry
@@ -42,6 +42,7 @@ class Book:
         self._lock: threading.RLock = threading.RLock()  # the garbage collector may give a ledger back at any point
         self._ledgers: list[Ledger] = []
         self._idle: list[Ledger] = []
+        self._names: Names = Names()
         self._watched: WeakSet[PenguiFlow] = WeakSet()
         self._ferry: Ferry = Ferry(self.prefix, self.totals)
 
@@ -71,7 +72,7 @@ class Book:
                 ledger = self._idle.pop()
                 ledger.limits = limits
             else:
-                ledger = Ledger(self.shape.buckets, limits)
+                ledger = Ledger(self.shape.buckets, limits, self._names)
                 self._ledgers.append(ledger)
             return ledger
 

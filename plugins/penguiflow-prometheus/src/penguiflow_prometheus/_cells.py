@@ -7,6 +7,7 @@ its limits, so what it takes does not grow with the number of events, and no eve
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -134,30 +135,50 @@ class Limits(NamedTuple):
     error_types: int
 
 
+class Names:
+    """The names that have labels of their own, in all ledgers of a book: limits hold for what a scrape shows."""
+
+    __slots__ = ("_lock", "error_types", "flows", "nodes")
+
+    def __init__(self) -> None:
+        self._lock: threading.Lock = threading.Lock()
+        self.flows: set[object] = set()
+        self.nodes: set[object] = set()
+        self.error_types: set[object] = set()
+
+    def admit(self, known: set[object], name: object, most: int) -> bool:
+        """Whether a name is among those known, or there is room for it."""
+        with self._lock:
+            if name not in known and len(known) < most:
+                known.add(name)
+            return name in known
+
+
 class Ledger:
     """The cells of one flow after the other, kept for the life of the process, since counters never go back."""
 
-    __slots__ = ("bounds", "error_types", "flows", "limits", "nodes")
+    __slots__ = ("bounds", "error_types", "flows", "limits", "names", "nodes")
 
-    def __init__(self, bounds: tuple[float, ...], limits: Limits) -> None:
+    def __init__(self, bounds: tuple[float, ...], limits: Limits, names: Names) -> None:
         self.bounds: tuple[float, ...] = bounds
         self.limits: Limits = limits
+        self.names: Names = names
         self.flows: dict[str, FlowCells] = {}
         self.nodes: dict[tuple[str, str | None], NodeCells] = {}
         self.error_types: set[str] = set()
 
     def new_flow(self, name: str) -> FlowCells:
         """The cells of a flow that has none of its own."""
-        if len(self.flows) >= self.limits.flows:
+        if not self.names.admit(self.names.flows, name, self.limits.flows):
             name = OTHER
-        return self.flows.setdefault(name, FlowCells())
+        return self.flows.get(name) or self.flows.setdefault(name, FlowCells())
 
     def new_node(self, flow_name: str, node_name: str | None) -> NodeCells:
         """The cells of a node that has none of its own."""
         key: tuple[str, str | None] = (flow_name, node_name)
-        if len(self.nodes) >= self.limits.nodes:
+        if not self.names.admit(self.names.nodes, key, self.limits.nodes):
             key = (OTHER, OTHER)
-        return self.nodes.setdefault(key, NodeCells(self.bounds))
+        return self.nodes.get(key) or self.nodes.setdefault(key, NodeCells(self.bounds))
 
     def expect(self, flow_name: str, node_names: Iterable[str]) -> None:
         """Make the cells of nodes before anything happens: what goes from nothing to 1 has no rate."""
@@ -168,7 +189,7 @@ class Ledger:
     def error_type(self, name: str) -> str:
         """The label of an error type."""
         if name not in self.error_types:
-            if len(self.error_types) >= self.limits.error_types:
+            if not self.names.admit(self.names.error_types, name, self.limits.error_types):
                 return OTHER
             self.error_types.add(name)
         return name

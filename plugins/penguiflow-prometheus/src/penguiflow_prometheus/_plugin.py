@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from penguiflow import FlowEvent, Graph, PenguiFlow, hookimpl
 from penguiflow_prometheus._book import Book, Shape, book_of
-from penguiflow_prometheus._cells import Ledger, Limits
+from penguiflow_prometheus._cells import Ledger, Limits, Names
 from penguiflow_prometheus._ferry import multiprocess
 from penguiflow_prometheus._options import Options
 from penguiflow_prometheus._tallying import EVENT_TYPES, Watch
@@ -46,7 +46,7 @@ class Prometheus:
         self._book: Book | None = None
         self._shared: bool = False
         self._give_back: weakref.finalize[..., Prometheus] | None = None
-        self._watch: Watch = Watch(Ledger(self._options.buckets, self._limits))
+        self._watch: Watch = Watch(Ledger(self._options.buckets, self._limits, Names()))
 
     async def start(self, flow: PenguiFlow) -> None:
         """Begin to count, unless the flow is counted under the same names already.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from penguiflow import FlowError, FlowEvent
-from penguiflow_prometheus._cells import OTHER, FlowCells, Ledger, NodeCells, Tally, Timing
+from penguiflow_prometheus._cells import OTHER, FlowCells, Ledger, Names, NodeCells, Tally, Timing
 
 LONGEST_TYPE = 100  # characters of an error type's label
 DEEPEST = 20  # errors inside errors, as those of flows inside flows
@@ -28,7 +28,7 @@ class Watch:
 
     def leave(self) -> Ledger:
         """Give the ledger up. What comes later, as the last words of a node that ignored its end, isn't shown."""
-        ledger, self.ledger = self.ledger, Ledger(self.ledger.bounds, self.ledger.limits)
+        ledger, self.ledger = self.ledger, Ledger(self.ledger.bounds, self.ledger.limits, Names())
         self.begun.clear()
         self.waits.clear()
         return ledger
