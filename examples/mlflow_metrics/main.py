@@ -56,8 +56,7 @@ def show(uri: str, run_id: str) -> None:
 
 def main() -> None:
     uri = sys.argv[1] if len(sys.argv) > 1 else "sqlite:///mlflow.db"
-    # A script is over before MLflow has opened its store, so this one waits for it. A service wouldn't.
-    metrics = plugin(Options(tracking_uri=uri, wait_s=9))
+    metrics = plugin(Options(tracking_uri=uri))
     asyncio.run(ask_all(metrics))
     report = metrics.report
     if report.run_id is None:

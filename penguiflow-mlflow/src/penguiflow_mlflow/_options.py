@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Mode = Literal["process", "window", "trace"]
+
 
 class Options(BaseModel):
     """Where to write, and what.
@@ -39,7 +41,7 @@ class Options(BaseModel):
     tracking_uri: str | None = None
     experiment: str | None = Field(default=None, min_length=1)
     run_name: str | None = Field(default=None, min_length=1)
-    mode: Literal["process", "window", "trace"] = "process"
+    mode: Mode = "process"
     window_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     tags: dict[str, str] = {}
     trace_table: int = Field(default=1000, ge=0)

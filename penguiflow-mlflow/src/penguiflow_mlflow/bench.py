@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, chdir, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from penguiflow import FlowEvent, PenguiFlow, create, node
 from penguiflow_mlflow import MlflowMetrics, Options, Report, plugin
+from penguiflow_mlflow._options import Mode
 from penguiflow_mlflow._plugin import EVENTS
 
 TICK_S = 0.005
@@ -66,6 +69,8 @@ class Figures:
         with_plugin: The loop's lag with it, over its whole life.
         opened_s: After how many seconds the store was open.
         waited: The most events that waited at once.
+        digested_per_s: Events a second that the writing process took, once the store was open.
+        drained_s: How long the flow's stop took.
         report: What became of the events.
     """
 
@@ -74,6 +79,8 @@ class Figures:
     with_plugin: Lag
     opened_s: float
     waited: int
+    digested_per_s: float
+    drained_s: float
     report: Report
 
 
@@ -104,16 +111,16 @@ async def _microseconds(uri: str, rounds: int) -> float:
     return statistics.median(took)
 
 
-def measured(uri: str, rate: float = 20_000, seconds: float = 10) -> Figures:
+def measured(uri: str, rate: float = 20_000, seconds: float = 10, mode: Mode = "process") -> Figures:
     """Send events at a rate: bare, for so many seconds; then with the plugin, as long after MLflow is open."""
-    return asyncio.run(_measured(uri, rate, seconds))
+    return asyncio.run(_measured(uri, rate, seconds, mode))
 
 
-async def _measured(uri: str, rate: float, seconds: float) -> Figures:
+async def _measured(uri: str, rate: float, seconds: float, mode: Mode) -> Figures:
     async with _lag() as bare:
         async with create(first.to(second), second.to(third), name="bench") as flow:
             await _asked(flow, rate, lambda passed: passed > seconds)
-    made = plugin(Options(tracking_uri=uri, experiment="bench"))
+    made = plugin(Options(tracking_uri=uri, experiment="bench", mode=mode))
     opened_s = 0.0
 
     def over(passed: float) -> bool:
@@ -125,7 +132,9 @@ async def _measured(uri: str, rate: float, seconds: float) -> Figures:
     async with _lag() as lag:
         async with create(first.to(second), second.to(third), name="bench", plugins=[made]) as flow:
             reached, waited = await _asked(flow, rate, over, made)
-    return Figures(reached, _summary(bare), _summary(lag), opened_s, waited, made.report)
+            settled, stopping = made.report.events - made.report.dropped_events - made.waiting, time.perf_counter()
+    drained_s = time.perf_counter() - stopping
+    return Figures(reached, _summary(bare), _summary(lag), opened_s, waited, settled / seconds, drained_s, made.report)
 
 
 @asynccontextmanager
@@ -181,21 +190,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What penguiflow-mlflow costs the event loop.")
     parser.add_argument("--uri", help="the tracking store (a new SQLite file)")
     parser.add_argument("--rate", type=float, default=20_000, help="events a second (20000)")
+    parser.add_argument("--mode", choices=get_args(Mode), default="process", help="what is kept (process)")
     parser.add_argument("--seconds", type=float, default=10, help="how long (10)")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    logging.getLogger("penguiflow_mlflow").setLevel(
+        logging.CRITICAL
+    )  # the first figure needs no store, and waits for none
+    # MLflow keeps the artifacts of a SQLite store in the current folder.
+    with tempfile.TemporaryDirectory() as folder, nullcontext() if given.uri else chdir(folder):
         uri = given.uri or f"sqlite:///{Path(folder, 'mlflow.db')}"
         threads = threading.active_count()
         print(f"on_event, microseconds an event          {microseconds(uri):8.2f}   (5 at most)")
-        found = measured(uri, given.rate, given.seconds)
+        found = measured(uri, given.rate, given.seconds, given.mode)
         print(f"events a second, asked for and reached   {given.rate:8.0f} {found.events_per_s:8.0f}")
         print("loop lag in milliseconds                   median      p99    worst  its own   (15 at most)")
         for name, lag in (("bare", found.bare), ("with the plugin", found.with_plugin)):
             print(f"  {name:<37} {lag.median_ms:10.2f} {lag.p99_ms:8.2f} {lag.worst_ms:8.2f} {lag.own_ms:8.2f}")
         print(f"store open after, seconds                {found.opened_s:8.1f}")
         print(f"most events that waited                  {found.waited:8d}")
+        print(f"events a second that were taken          {found.digested_per_s:8.0f}")
+        print(f"stop took, seconds                       {found.drained_s:8.1f}")
         print(f"threads left after stop                  {threading.active_count() - threads:8d}")
-        print(found.report)
+        print(found.report, found.report.problem or "", sep="\n")
 
 
 if __name__ == "__main__":
