@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -187,7 +188,7 @@ async def test_gauges_show_what_runs_and_are_0_after_a_storm_of_cancellations(re
 
 
 def nothing_is_active(seen: Scrape) -> None:
-    for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting"):
+    for name in ("traces_active", "node_runs_active", "node_queue_depth", "messages_waiting", "messages_entering"):
         shown = [sample for sample in seen.samples if sample.name == f"penguiflow_{name}"]
         assert shown
         assert {sample.value for sample in shown} == {0}, shown
@@ -208,6 +209,43 @@ async def test_messages_that_wait_are_shown_and_are_gone_with_their_trace(regist
         tap.opened.set()
         await second.results()
         nothing_is_active(scraped(registry))
+
+
+async def test_what_waits_for_a_place_is_shown_to_a_scrape_from_another_thread(registry: CollectorRegistry):
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @node(max_concurrency=1)
+    async def narrow(number: int) -> int:
+        begun.set()
+        await may_end.wait()
+        return number
+
+    plugins = [Prometheus(registry=registry)]
+    async with create(narrow, name="narrow", plugins=plugins, max_traces=4) as flow:
+        handles = [asyncio.ensure_future(flow.ask(number)) for number in range(10)]
+        await begun.wait()
+        seen = await asyncio.to_thread(scraped, registry)
+        assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("narrow", "narrow"): 3}
+        assert seen.by("penguiflow_messages_waiting", "flow") == {("narrow",): 3}
+        assert seen.by("penguiflow_messages_entering", "flow") == {("narrow",): 6}
+        may_end.set()
+        await asyncio.gather(*handles)
+        nothing_is_active(await asyncio.to_thread(scraped, registry))
+
+
+async def test_a_loop_that_is_busy_holds_no_scrape_and_shows_what_it_showed_last(registry: CollectorRegistry):
+    tap = Tap()
+    flow = create(pour.to(tap.node), name="busy", plugins=[Prometheus(registry=registry)], queue_maxsize=8)
+    async with flow:
+        handle = flow.start(6)
+        await tap.holds.wait()
+        await asyncio.sleep(0)
+        await asyncio.to_thread(scraped, registry)
+        with ThreadPoolExecutor(1) as threads:
+            seen = threads.submit(scraped, registry).result(30)  # blocks the loop
+        assert seen.by("penguiflow_node_queue_depth", "node") == {("drip",): 4}
+        await handle.cancel()
+        nothing_is_active(await asyncio.to_thread(scraped, registry))
 
 
 async def test_what_a_join_holds_counts_as_waiting(registry: CollectorRegistry):
@@ -307,14 +345,14 @@ async def test_the_nodes_of_subflows_and_playbooks_have_their_own_flow_as_a_labe
     nothing_is_active(seen)
 
 
-async def test_what_waits_in_a_subflow_is_shown_under_its_own_name(registry: CollectorRegistry):
+async def test_what_waits_in_a_subflow_is_shown_at_its_node_and_for_the_flow_that_runs(registry: CollectorRegistry):
     tap = Tap()
     inner = create(pour.to(tap.node), name="inner")
     async with create(subflow("nested", inner), name="outer", plugins=[Prometheus(registry=registry)]) as flow:
         handle = flow.start(4)
         await tap.holds.wait()
         seen = scraped(registry)
-        assert seen.by("penguiflow_messages_waiting", "flow") == {("inner",): 2}
+        assert seen.by("penguiflow_messages_waiting", "flow") == {("outer",): 2}
         assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("inner", "drip"): 2}
         assert seen.by("penguiflow_node_runs_active", "node") == {("nested",): 1, ("drip",): 1}
         tap.opened.set()

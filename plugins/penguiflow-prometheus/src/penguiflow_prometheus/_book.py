@@ -7,19 +7,22 @@ was forked begins anew: what its parent counted is the parent's.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Metric
 
 from penguiflow import PenguiFlow
 from penguiflow_prometheus._cells import Ledger, Limits, Names
 from penguiflow_prometheus._exposition import described, exposed
-from penguiflow_prometheus._families import Totals, totals
+from penguiflow_prometheus._families import Totals, totals, waiting
 from penguiflow_prometheus._ferry import Ferry
+from penguiflow_prometheus._loads import Asked, ask
 
 
 class Shape(NamedTuple):
@@ -43,7 +46,7 @@ class Book:
         self._ledgers: list[Ledger] = []
         self._idle: list[Ledger] = []
         self._names: Names = Names()
-        self._watched: WeakSet[PenguiFlow] = WeakSet()
+        self._watched: WeakKeyDictionary[PenguiFlow, Asked] = WeakKeyDictionary()
         self._ferry: Ferry = Ferry(self.prefix, self.totals)
 
     def _after_fork(self) -> None:
@@ -56,13 +59,13 @@ class Book:
         with self._lock:
             if flow in self._watched:
                 return False
-            self._watched.add(flow)
+            self._watched[flow] = Asked(flow.graph, asyncio.get_running_loop())
             return True
 
     def release(self, flow: PenguiFlow) -> None:
         """A flow that was claimed has stopped."""
         with self._lock:
-            self._watched.discard(flow)
+            self._watched.pop(flow, None)
 
     def lend(self, limits: Limits) -> Ledger:
         """A ledger that nobody else writes to until it is given back."""
@@ -93,8 +96,10 @@ class Book:
         """What all ledgers hold at this moment."""
         self._after_fork()
         with self._lock:
-            ledgers = self._ledgers[:]
-        return totals(ledgers)
+            ledgers, watched = self._ledgers[:], list(self._watched.items())
+        ask(watched)
+        rows = (waiting(self._names, flow.name, asked.nodes(), asked.entering) for flow, asked in watched)
+        return totals(ledgers, chain.from_iterable(rows))
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without their values: their names are taken."""

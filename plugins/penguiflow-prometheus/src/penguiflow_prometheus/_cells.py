@@ -93,7 +93,6 @@ class FlowCells:
         "running",
         "started",
         "tokens",
-        "waiting",
     )
 
     def __init__(self) -> None:
@@ -106,7 +105,6 @@ class FlowCells:
         self.hops: int = 0
         self.tokens: float = 0
         self.cost: float = 0.0
-        self.waiting: int = 0
         self.first_chunk: Timing | None = None
         self.plugin_errors: dict[tuple[str, str], int] = {}
 
@@ -114,7 +112,7 @@ class FlowCells:
 class NodeCells:
     """What is added up for a node. `runs` are by the type of the event that ended them, `errors` by error type."""
 
-    __slots__ = ("active", "characters", "chunks", "errors", "queue_wait", "retries", "runs", "waiting")
+    __slots__ = ("active", "characters", "chunks", "errors", "queue_wait", "retries", "runs")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.active: int = 0
@@ -122,7 +120,6 @@ class NodeCells:
         self.runs: dict[str, Timing] = {}
         self.errors: dict[str, Tally] = {}
         self.retries: int = 0
-        self.waiting: int = 0
         self.chunks: int = 0
         self.characters: int = 0
 
@@ -197,7 +194,7 @@ class Ledger:
     def rest(self) -> None:
         """Nothing runs any more: what shows the present is 0, what counts stays."""
         for flow in self.flows.values():
-            flow.running = flow.waiting = 0
+            flow.running = 0
             flow.active = dict.fromkeys(flow.active, 0)
         for node in self.nodes.values():
-            node.active = node.waiting = 0
+            node.active = 0

@@ -6,10 +6,11 @@ is added up. A label is always text that can be written down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Literal, NamedTuple
 
-from penguiflow_prometheus._cells import FlowCells, Ledger, NodeCells, Tally, Timing, later
+from penguiflow_prometheus._cells import OTHER, FlowCells, Ledger, Names, NodeCells, Tally, Timing, later
 from penguiflow_prometheus._slices import sliced
 
 COUNTER: Literal["counter"] = "counter"
@@ -38,14 +39,15 @@ TRACE_ERRORS = Family("trace_errors", COUNTER, ("flow", "error_type"), "Traces t
 HOPS = Family("trace_hops", COUNTER, _FLOW, "Node runs that ended traces have counted.")
 TOKENS = Family("trace_tokens", COUNTER, _FLOW, "Tokens that ended traces have spent.")
 COST = Family("trace_cost", COUNTER, _FLOW, "Money that ended traces have spent, in the currency of the budgets.")
-WAITING = Family("messages_waiting", GAUGE, _FLOW, "Messages that wait inside traces, as last seen.")
+ENTERING = Family("messages_entering", GAUGE, _FLOW, "Messages that wait for a trace to end, as there are max_traces.")
+WAITING = Family("messages_waiting", GAUGE, _FLOW, "Messages that wait for the flow's nodes now.")
 FIRST_CHUNK = Family("stream_first_chunk_seconds", HISTOGRAM, _FLOW, "From the start of a trace to its first chunk.")
 PLUGIN_ERRORS = Family("plugin_errors", COUNTER, ("flow", "plugin", "hook"), "Exceptions that plugins raised.")
 NODE_RUNS = Family("node_runs", COUNTER, (*_NODE, "outcome"), "Node runs that ended, retries included, by outcome.")
 NODE_ACTIVE = Family("node_runs_active", GAUGE, _NODE, "Node runs that are under way now.")
 NODE_SECONDS = Family("node_duration_seconds", HISTOGRAM, (*_NODE, "outcome"), "How long node runs took.")
 QUEUE_WAIT = Family("node_queue_wait_seconds", HISTOGRAM, _NODE, "How long messages waited for their node.")
-QUEUE_DEPTH = Family("node_queue_depth", GAUGE, _NODE, "Messages that wait for the node, as last seen.")
+QUEUE_DEPTH = Family("node_queue_depth", GAUGE, _NODE, "Messages that wait for the node now.")
 NODE_ERRORS = Family("node_errors", COUNTER, (*_NODE, "error_type"), "Attempts of nodes that failed, by error type.")
 NODE_RETRIES = Family("node_retries", COUNTER, _NODE, "Attempts of nodes that followed a failed one.")
 CHUNKS = Family("stream_chunks", COUNTER, _NODE, "Stream chunks that nodes wrote.")
@@ -61,6 +63,7 @@ FAMILIES = (
     HOPS,
     TOKENS,
     COST,
+    ENTERING,
     WAITING,
     FIRST_CHUNK,
     PLUGIN_ERRORS,
@@ -88,13 +91,21 @@ Row = tuple[Family, tuple[str, ...], float | Tally | Timing]
 Totals = dict[Family, dict[tuple[str, ...], Tally | Timing]]
 
 
-def totals(ledgers: Iterable[Ledger]) -> Totals:
-    """What all ledgers hold at this moment, each family's rows in the order of their labels."""
+def totals(ledgers: Iterable[Ledger], more: Iterable[Row] = ()) -> Totals:
+    """What all ledgers hold at this moment, and more rows; each family's in the order of their labels."""
     found: Totals = {family: {} for family in FAMILIES}
-    for ledger in ledgers:
-        for family, labels, value in sliced(_rows(ledger)):
-            _add(found[family], tuple(map(written, labels)), value)
+    for family, labels, value in sliced(chain(more, *map(_rows, ledgers))):
+        _add(found[family], tuple(map(written, labels)), value)
     return {family: dict(sorted(rows.items())) for family, rows in found.items()}
+
+
+def waiting(names: Names, flow: str, nodes: Mapping[tuple[str, str], int], entering: int) -> Iterator[Row]:
+    """The rows of what waits in a flow that runs: for each node, by the names of its own flow and its own."""
+    labels = (flow if flow in names.flows else OTHER,)
+    yield ENTERING, labels, entering
+    yield WAITING, labels, sum(nodes.values())
+    for key, count in nodes.items():
+        yield QUEUE_DEPTH, key if key in names.nodes else (OTHER, OTHER), count
 
 
 def written(label: str) -> str:
@@ -133,7 +144,6 @@ def _flow_rows(name: str, flow: FlowCells) -> Iterator[Row]:
         yield TRACES, (name, outcome), timing.count
         yield TRACE_SECONDS, (name, outcome), timing
     yield from ((TRACE_ERRORS, (name, kind), tally) for kind, tally in flow.failures.copy().items())
-    yield WAITING, labels, flow.waiting
     if flow.first_chunk is not None:
         yield FIRST_CHUNK, labels, flow.first_chunk
     yield from ((PLUGIN_ERRORS, (name, *key), count) for key, count in flow.plugin_errors.copy().items())
@@ -149,6 +159,8 @@ def _rows_of_what_ran(name: str, flow: FlowCells) -> Iterator[Row]:
     yield HOPS, labels, flow.hops
     yield TOKENS, labels, flow.tokens
     yield COST, labels, flow.cost
+    yield ENTERING, labels, 0
+    yield WAITING, labels, 0
 
 
 def _node_rows(key: tuple[str, str], node: NodeCells) -> Iterator[Row]:
@@ -158,7 +170,7 @@ def _node_rows(key: tuple[str, str], node: NodeCells) -> Iterator[Row]:
         yield NODE_SECONDS, (*key, RUN_OUTCOMES[kind]), timing
     yield NODE_ACTIVE, key, node.active
     yield QUEUE_WAIT, key, node.queue_wait
-    yield QUEUE_DEPTH, key, node.waiting
+    yield QUEUE_DEPTH, key, 0
     yield from ((NODE_ERRORS, (*key, kind), tally) for kind, tally in node.errors.copy().items())
     yield NODE_RETRIES, key, node.retries
     if node.chunks:

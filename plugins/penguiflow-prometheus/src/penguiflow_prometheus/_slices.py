@@ -22,7 +22,7 @@ ItemT = TypeVar("ItemT")
 
 def sliced(items: Iterable[ItemT], lines: int = 1) -> Iterator[ItemT]:
     """The items, with a pause after each slice; `lines` is how many of them an item makes."""
-    in_a_slice, pausing = max(1, LINES // lines), not _in_a_loop()
+    in_a_slice, pausing = max(1, LINES // lines), not in_a_loop()
     for number, item in enumerate(items, 1):
         yield item
         if pausing and number % in_a_slice == 0:
@@ -36,9 +36,10 @@ class Samples(list[Sample]):
         return sliced(super().__iter__())
 
 
-def _in_a_loop() -> bool:
+def in_a_loop(loop: asyncio.AbstractEventLoop | None = None) -> bool:
+    """Whether this thread runs an event loop, or the one that is given."""
     try:
-        asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    return loop is None or running is loop

@@ -1,7 +1,7 @@
 """Adds events to the cells of a ledger.
 
 Rules: each function does for one type of event what can be done in a microsecond or two, on the event loop. What is
-kept of a trace (when it began, what of it waits) goes when it finishes.
+kept of a trace, when it began, goes when it finishes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ LARGEST = 1e100  # tokens or money: a sum that became infinite would stay so
 class Watch:
     """What is kept while flows run, and the ledger that their events go to."""
 
-    __slots__ = ("begun", "ledger", "waits")
+    __slots__ = ("begun", "ledger")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger: Ledger = ledger
         self.begun: dict[str | None, tuple[float, FlowCells]] = {}  # the traces that have written no chunk yet
-        self.waits: dict[str | None, dict[FlowCells | NodeCells, int]] = {}  # what of each trace was last seen waiting
 
     def leave(self) -> Ledger:
         """Give the ledger up. What comes later, as the last words of a node that ignored its end, isn't shown."""
         ledger, self.ledger = self.ledger, Ledger(self.ledger.bounds, self.ledger.limits, Names())
         self.begun.clear()
-        self.waits.clear()
         return ledger
 
     def see(self, event: FlowEvent) -> None:
@@ -62,16 +60,6 @@ class Watch:
             tallies[kind] = Tally()
         tallies[kind].add(event.trace_id, event.ts)
 
-    def count_waiting(self, event: FlowEvent, node: NodeCells) -> None:
-        """Take note of what waits in the event's trace, instead of what was last seen there."""
-        seen = self.waits.setdefault(event.trace_id, {})
-        for cells, now in ((self.flow(event), event.trace_pending), (node, event.queue_depth_in)):
-            cells.waiting += now - seen.pop(cells, 0)
-            if now:
-                seen[cells] = now
-        if not seen:
-            del self.waits[event.trace_id]
-
 
 def error_type(error: BaseException | None) -> str:
     """What an error's label says: the class of what a node raised, or the code of what the kernel found."""
@@ -88,8 +76,6 @@ def _node_start(watch: Watch, event: FlowEvent) -> None:
     node = watch.node(event)
     node.active += 1
     node.queue_wait.add((event.queue_wait_ms or 0.0) / 1e3, event.trace_id, event.ts)
-    if event.trace_pending or event.trace_id in watch.waits:
-        watch.count_waiting(event, node)
 
 
 def _node_end(watch: Watch, event: FlowEvent) -> None:
@@ -99,8 +85,6 @@ def _node_end(watch: Watch, event: FlowEvent) -> None:
     if timing is None:
         timing = watch.timing(node.runs, event.event_type)
     timing.add((event.latency_ms or 0.0) / 1e3, event.trace_id, event.ts)
-    if event.trace_pending or event.trace_id in watch.waits:
-        watch.count_waiting(event, node)
 
 
 def _node_error(watch: Watch, event: FlowEvent) -> None:
@@ -141,8 +125,6 @@ def _trace_finish(watch: Watch, event: FlowEvent) -> None:
     watch.begun.pop(event.trace_id, None)
     if event.error is not None and outcome != "cancelled":
         watch.count_error(flow.failures, event)
-    for cells, waiting in watch.waits.pop(event.trace_id, {}).items():
-        cells.waiting -= waiting
 
 
 def _plugin_error(watch: Watch, event: FlowEvent) -> None:
