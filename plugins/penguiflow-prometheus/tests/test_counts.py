@@ -221,11 +221,12 @@ async def test_what_waits_for_a_place_is_shown_to_a_scrape_from_another_thread(r
         return number
 
     plugins = [Prometheus(registry=registry)]
-    async with create(narrow, name="narrow", plugins=plugins, max_traces=4) as flow:
+    odd = Node(narrow.func, "nar/row", narrow.policy)
+    async with create(odd, name="narrow", plugins=plugins, max_traces=4) as flow:
         handles = [asyncio.ensure_future(flow.ask(number)) for number in range(10)]
         await begun.wait()
         seen = await asyncio.to_thread(scraped, registry)
-        assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("narrow", "narrow"): 3}
+        assert seen.by("penguiflow_node_queue_depth", "flow", "node") == {("narrow", "nar/row"): 3}
         assert seen.by("penguiflow_messages_waiting", "flow") == {("narrow",): 3}
         assert seen.by("penguiflow_messages_entering", "flow") == {("narrow",): 6}
         may_end.set()
