@@ -206,9 +206,9 @@ class Policy(Live):
         self._count()
         for use in list(self._uses.values()):
             if candidate is not None:
-                candidate._begin(use.flow)
+                candidate.begin(use.flow)
             if former is not None:
-                use.ending += former._end(use.flow)
+                use.ending += former.end(use.flow)
         return self._shadow
 
     @property
@@ -230,13 +230,13 @@ class Policy(Live):
 
     async def start(self, flow: PenguiFlow) -> None:
         """Watch the file from now on."""
-        self._begin(flow)
+        self.begin(flow)
         if self._candidate is not None:
             await self._candidate.start(flow)
 
     async def stop(self, flow: PenguiFlow) -> None:
         """Watch it no longer."""
-        ending = self._end(flow)
+        ending = self.end(flow)
         if self._candidate is not None:
             await self._candidate.stop(flow)
         if self._shadow is not None and not self._uses:
@@ -244,8 +244,8 @@ class Policy(Live):
         for watcher in ending:
             await watcher.stop()
 
-    def _begin(self, flow: PenguiFlow) -> None:
-        """A flow has this policy from now on; once more, if it has it already."""
+    def begin(self, flow: PenguiFlow) -> None:
+        """What `start` does at once: a flow has this policy from now on; once more, if it has it already."""
         use = self._uses.get(id(flow))
         if use is None:
             path = self._source.path if self._watch else None
@@ -253,8 +253,8 @@ class Policy(Live):
             use = self._uses[id(flow)] = _Use(flow, watcher)
         use.times += 1
 
-    def _end(self, flow: PenguiFlow) -> list[Watcher]:
-        """A flow has it no longer, or once less; the watchers that then end."""
+    def end(self, flow: PenguiFlow) -> list[Watcher]:
+        """What `stop` does at once: a flow has it no longer, or once less. Returns the watchers that then end."""
         use = self._uses.get(id(flow))
         if use is None or use.times > 1:
             if use is not None:
