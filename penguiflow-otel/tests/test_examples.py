@@ -73,6 +73,15 @@ def test_the_demo_keeps_its_spans(place: Path):
     assert [span["name"] for span in spans if not span["parent_id"]] == ["invoke_workflow docs_assistant"]
 
 
+def test_the_spans_of_the_flow_that_is_seen_four_ways(place: Path):
+    example = ROOT / "examples" / "observability"
+    expected = (example / "expected_all.txt").read_text(encoding="utf-8")
+    told, promised = (
+        text.partition("# OpenTelemetry\n")[2] for text in (run(place, str(example / "main.py")), expected)
+    )
+    assert told == promised != ""
+
+
 def test_the_figures_are_measured_on_answers_that_are_right():
     code = f"""
 import asyncio, runpy
