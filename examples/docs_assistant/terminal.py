@@ -244,7 +244,7 @@ def show_sights(screen: Screen, sights: Sequence[tuple[Path, str]], missing: Seq
         for file, shows in sights:
             screen.line(f"  {str(file).ljust(width)}  {shows}".replace("\n", "\n" + " " * (width + 4)))
     if missing:
-        screen.line(f"To see {'more' if sights else 'what happened'}: pip install {' '.join(missing)}")
+        screen.line(f"To see {'more' if sights else 'what happened'}: pip install . {' '.join(missing)}")
 
 
 def show_table(screen: Screen, head: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from penguiflow import PenguiFlow
 
 SETTINGS = Path(__file__).with_name("watched.toml")  # MLflow may take its time when the flow stops
-SERVER, SERVE = "pip install './penguiflow-mlflow[server]'", "mlflow server --backend-store-uri"
+SERVER, SERVE = "pip install . './penguiflow-mlflow[server]'", "mlflow server --backend-store-uri"
 
 
 class Sight(NamedTuple):

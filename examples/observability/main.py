@@ -119,7 +119,7 @@ def main() -> None:
     asyncio.run(ask_all())
     for kind in SINKS:
         print(f"# {kind.title}")
-        for line in sinks[kind].lines() if kind in sinks else [f"not installed: pip install {kind.needs}"]:
+        for line in sinks[kind].lines() if kind in sinks else [f"not installed: pip install . {kind.needs}"]:
             print(line)
 
 

@@ -136,7 +136,7 @@ def test_what_could_show_more_and_is_not_installed_is_named_after_the_answer(tmp
     assert (done.returncode, done.stderr) == (0, "")
     assert "wrapped by one or more" in done.stdout
     needed = "./penguiflow-viz './penguiflow-otel[sdk]' ./penguiflow-mlflow"
-    assert done.stdout.splitlines()[-1] == f"To see what happened: pip install {needed}"
+    assert done.stdout.splitlines()[-1] == f"To see what happened: pip install . {needed}"
     assert list((tmp_path / "kept").iterdir()) == []
 
 
