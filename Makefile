@@ -20,13 +20,14 @@ SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 PLUGINS := $(notdir $(wildcard penguiflow-*) $(wildcard plugins/penguiflow-*))
 ALONE   := $(PLUGINS:penguiflow-%=test-%)
 
-.PHONY: help check format test test-kernel test-plugins $(ALONE) test-bounds system test-others test-all cov model soak bench demo web dist clean
+.PHONY: help check format test test-kernel test-plugins $(ALONE) test-bounds system test-others test-all cov model soak bench demo watched web dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
 BASE      := $(VENV)/.base-$(PYTHON_ID)
 DEV       := $(VENV)/.dev-$(PYTHON_ID)
 RUN       := $(VENV)/bin/python
+DEMO      := $(VENV)-demo
 
 # Q is passed as it was typed: `value` keeps make from expanding a `$` in it, and the environment keeps
 # the shell from reading its quotes and backticks. An empty Q is still an argument, an absent one is not.
@@ -112,8 +113,17 @@ bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside 
 soak: $(DEV) ## a million traces full of misfortune, and whether the sums come out
 	@$(RUN) -m benchmarks.soak $(ARGS)
 
-demo: $(BASE) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
-	@$(RUN) -m examples.docs_assistant $(QUESTION)
+demo: $(DEMO)/.demo-$(PYTHON_ID) ## ask the documentation assistant, as in: make demo Q="how does a with statement work?"
+	@$(DEMO)/bin/python -m examples.docs_assistant --keep demo $(QUESTION)
+
+# An environment of its own: what watches the demo would be found by every flow of the tests as well.
+$(DEMO)/.demo-$(PYTHON_ID): pyproject.toml constraints.txt $(wildcard penguiflow-*/pyproject.toml)
+	@$(MAKE) --no-print-directory VENV=$(DEMO) watched
+	@touch $@
+
+watched: $(BASE)
+	@echo "Installing what draws and measures the demo ..."
+	$(call install,--no-compile --editable ./penguiflow-viz --editable './penguiflow-otel[sdk]' --editable ./penguiflow-mlflow)
 
 web: $(BASE) ## the documentation assistant as a web page
 	$(call install,--editable . --editable './plugins/penguiflow-asgi[serve]')
@@ -127,7 +137,7 @@ dist: $(DEV) ## build the wheel and the sdist of each distribution into dist/
 	@$(RUN) -m twine check --strict dist/*
 
 clean: ## remove what the other commands made
-	@rm -rf .venv .venv-* .bench dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* .bench demo dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BASE): pyproject.toml constraints.txt

@@ -51,8 +51,8 @@ def join_k(name: str, k: int, timeout_s: float | None = None) -> Node[..., Any]:
     """A node that gathers any `k` messages of a trace and sends on the list of their payloads.
 
     The list is in the order of the predecessors, then of arrival. A trace that has nothing left but an unfilled join
-    ends as `JOIN_STARVED`; with fewer messages wanted than there are predecessors, the late ones of a filled join are
-    ignored.
+    ends as `JOIN_STARVED`. A filled join begins anew: each further `k` messages make another list (with `k=1`, each
+    message does), and what is left over when the trace ends is ignored.
 
     Args:
         name: The node's name.

@@ -1,4 +1,7 @@
-"""README.md and docs/ are programs: every Python block in them runs, and prints what the block after it shows."""
+"""README.md and docs/ are programs: every Python block in them runs, and prints what the block after it shows.
+
+A block that imports a distribution beside the kernel is run where that distribution is installed, and not here.
+"""
 
 import os
 import re
@@ -15,11 +18,13 @@ PAGES = {
 }
 README = PAGES["README.md"]
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.DOTALL | re.MULTILINE)
-BLOCKS = [
+FOREIGN = re.compile(r"^\s*(from|import) penguiflow_", re.MULTILINE)
+FOUND = [
     (page, number, match["code"], match["output"])
     for page, text in PAGES.items()
     for number, match in enumerate(BLOCK.finditer(text))
 ]
+BLOCKS = [block for block in FOUND if not FOREIGN.search(block[2])]
 LINKS = [(page, to) for page, text in PAGES.items() for to in re.findall(r"\]\((?!https?:)([^)]+)", text)]
 COMMANDS = sorted(
     {found for text in PAGES.values() for found in re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)}
@@ -37,9 +42,12 @@ def anchor(heading):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_python_block_is_found(page):
-    found = [block for block in BLOCKS if block[0] == page]
-    assert found
-    assert len(found) == PAGES[page].count("```python")
+    assert len([block for block in FOUND if block[0] == page]) == PAGES[page].count("```python")
+
+
+def test_pages_that_have_blocks_for_the_kernel_alone_are_found():
+    pages = {page for page, *_ in BLOCKS}
+    assert {"README.md", "docs/plugins.md", "docs/tutorial.md", "docs/howto/cancel.md"} <= pages
 
 
 def test_the_first_example_is_short():
@@ -47,9 +55,10 @@ def test_the_first_example_is_short():
 
 
 @pytest.mark.parametrize(("code", "output"), [block[2:] for block in BLOCKS], ids=[f"{b[0]}-{b[1]}" for b in BLOCKS])
-def test_block_runs_and_prints_what_it_shows(code, output):
+def test_block_runs_and_prints_what_it_shows(code, output, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         stdin=subprocess.DEVNULL,
@@ -58,6 +67,11 @@ def test_block_runs_and_prints_what_it_shows(code, output):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (output or "")
+
+
+def test_the_file_that_the_tutorial_builds_is_the_one_in_the_tree():
+    built = (ROOT / "examples" / "tutorial" / "main.py").read_text(encoding="utf-8")
+    assert built in [code for page, _, code, _ in BLOCKS if page == "docs/tutorial.md"]
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS)

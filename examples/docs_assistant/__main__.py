@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from examples.docs_assistant.answerers import AnswererError
 from examples.docs_assistant.flow import FLOW, ROUTES, build_flow
@@ -24,8 +25,10 @@ from examples.docs_assistant.terminal import (
     Timings,
     show_costs,
     show_search,
+    show_sights,
     show_sources,
 )
+from examples.docs_assistant.watching import Watch
 from penguiflow import FinalAnswer, FlowError, FlowEvent, Message, PenguiFlow
 
 QUESTIONS = (  # what is asked when nothing is: one of each kind
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _ask_all(
                 [Question(text=one, hops=options.hops, tokens=options.tokens) for one in questions],
                 options.route,
+                options.keep,
             )
         )
     except KeyboardInterrupt:
@@ -69,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--route", choices=ROUTES, help="how to plan the search, instead of letting the router decide")
     parser.add_argument("--hops", type=_positive, default=4, help="how often the search may go round (default: 4)")
     parser.add_argument("--tokens", type=_positive, default=50_000, help="how much it may read (default: 50000)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write there what happened, to be looked at")
     return parser
 
 
@@ -85,6 +90,7 @@ class _Console:
 
     screen: Screen
     timings: Timings = field(default_factory=Timings)
+    traces: list[str] = field(default_factory=list)
 
     def on_event(self, event: FlowEvent) -> None:
         if event.node_name is None:
@@ -95,13 +101,19 @@ class _Console:
             self.timings.add(event.node_name, event.latency_ms or 0.0)
 
 
-async def _ask_all(questions: Sequence[Question], route: str | None) -> int:
+async def _ask_all(questions: Sequence[Question], route: str | None, folder: Path | None) -> int:
     console = _Console(Screen(sys.stdout, os.environ))
+    watch = None if folder is None else Watch(folder)
+    plugins = [] if watch is None else watch.plugins
     try:
-        async with build_flow(route=route, on_event=console.on_event) as flow:
+        async with build_flow(route=route, on_event=console.on_event, plugins=plugins) as flow:
             codes = [await _ask(flow, question, console) for question in questions]
+            if folder is not None:
+                console.screen.line(f"Writing to {folder} what happened ...\n")
     except _TROUBLES as trouble:
         return _complain(str(trouble))
+    if watch is not None:
+        show_sights(console.screen, watch.sights(flow, console.traces), watch.missing)
     return max(codes)
 
 
@@ -112,6 +124,7 @@ async def _ask(flow: PenguiFlow, question: Question, console: _Console) -> int:
     began = time.perf_counter()
     try:
         async with flow.stream(Message(payload=question)) as stream:
+            console.traces.append(stream.trace_id)
             async for chunk in stream:
                 text.feed(chunk.text)
             outcome: Message[FinalAnswer] = stream.result

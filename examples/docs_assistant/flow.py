@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
+from typing import Any
 
 from examples.docs_assistant import quoting, ranking
 from examples.docs_assistant.answerers import AnswererBusyError, estimate_tokens
@@ -263,6 +264,7 @@ def build_flow(
     route: str | None = None,
     on_event: Callable[[FlowEvent], None] | None = None,
     resources: Callable[[], AbstractAsyncContextManager[Library]] = open_library,
+    plugins: Sequence[Any] = (),
 ) -> PenguiFlow:
     """The assistant. `route` forces one of `ROUTES`; `resources` opens what the nodes share."""
     routing = predicate_router("route", propose_routes, policy=OneRoute(route))
@@ -277,6 +279,7 @@ def build_flow(
         name=FLOW,
         resources=resources,
         on_event=on_event,
+        plugins=plugins,
     )
 
 

@@ -11,6 +11,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 _WIDEST, _NARROWEST = 100, 40
@@ -233,6 +234,17 @@ def show_costs(
         f"{hops} hop{'' if hops == 1 else 's'}",
     )
     show_table(screen, ("node", "runs", "ms", "tokens", "what it did"), rows, total)
+
+
+def show_sights(screen: Screen, sights: Sequence[tuple[Path, str]], missing: Sequence[str]) -> None:
+    """The files that a run has left, and what could be installed to see more."""
+    if sights:
+        screen.line(screen.styled("head", "Where to look"))
+        width = max(len(str(file)) for file, _ in sights)
+        for file, shows in sights:
+            screen.line(f"  {str(file).ljust(width)}  {shows}".replace("\n", "\n" + " " * (width + 4)))
+    if missing:
+        screen.line(f"To see {'more' if sights else 'what happened'}: pip install . {' '.join(missing)}")
 
 
 def show_table(screen: Screen, head: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,6 +62,24 @@ def test_the_example_sends_to_the_collector_that_the_environment_names(place: Pa
         run(place, "-m", "examples.otel", "--otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
     drawn = (EXAMPLE / "expected_tree.txt").read_text(encoding="utf-8").splitlines()[1:]
     assert collector.tree() == [re.sub(r"  \(.*", "", line) for line in drawn]
+
+
+def test_the_demo_keeps_its_spans(place: Path):
+    said = run(place, "-m", "examples.docs_assistant", "--keep", "kept", "what is a decorator?")
+    spans = [json.loads(line) for line in (place / "kept" / "spans.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert re.search(
+        rf"^  {re.escape(str(Path('kept', 'spans.jsonl')))} +{len(spans)} OpenTelemetry", said, re.MULTILINE
+    )
+    assert [span["name"] for span in spans if not span["parent_id"]] == ["invoke_workflow docs_assistant"]
+
+
+def test_the_spans_of_the_flow_that_is_seen_four_ways(place: Path):
+    example = ROOT / "examples" / "observability"
+    expected = (example / "expected_all.txt").read_text(encoding="utf-8")
+    told, promised = (
+        text.partition("# OpenTelemetry\n")[2] for text in (run(place, str(example / "main.py")), expected)
+    )
+    assert told == promised != ""
 
 
 def test_the_figures_are_measured_on_answers_that_are_right():

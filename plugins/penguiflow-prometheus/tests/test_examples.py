@@ -33,6 +33,16 @@ def test_the_example_prints_what_is_expected():
     assert done.returncode == 0
 
 
+def test_the_counters_of_the_flow_that_is_seen_four_ways(tmp_path: Path):
+    example = EXAMPLE.parent / "observability"
+    command = [sys.executable, str(example / "main.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment())
+    assert done.returncode == 0, done.stderr
+    expected = (example / "expected_all.txt").read_text(encoding="utf-8")
+    told, promised = (text.partition("# Prometheus\n")[2].partition("# ")[0] for text in (done.stdout, expected))
+    assert told == promised != ""
+
+
 @pytest.fixture(scope="module")
 def shop() -> Iterator[int]:
     """The example while it sells; its port."""
