@@ -10,10 +10,12 @@ import functools
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penguiflow._settings import key_of
+
+if TYPE_CHECKING:  # importing it takes as long as a good part of the kernel: that waits until a flow is built
+    from importlib.metadata import Distribution, EntryPoint
 
 PLUGINS, POLICIES = "penguiflow.plugins", "penguiflow.policies"
 GROUPS = (PLUGINS, POLICIES)
@@ -60,6 +62,8 @@ def installed() -> tuple[Found, ...]:
 
 @functools.lru_cache(maxsize=4)
 def _scan(path: tuple[str, ...]) -> tuple[Found, ...]:
+    from importlib.metadata import distributions
+
     found: dict[tuple[str, str], Found] = {}
     for distribution in distributions():
         if _ours(distribution):
@@ -79,7 +83,7 @@ def _in_first_of_its_name(distribution: Distribution) -> Iterable[Found]:
     """The plugins of the distribution that stands first on the import path under this one's name: what is imported."""
     try:
         name = _said(distribution, "Name")
-        first = distribution if name is None else Distribution.from_name(name)
+        first = distribution if name is None else type(distribution).from_name(name)
         version = _said(first, "Version") or "(unknown)"
         return [Found(e.name, e.group, name or "(unnamed)", version, e.value, e) for e in _ours(first)]
     except Exception:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -105,6 +104,8 @@ def _rebuilt(kind: type[FlowError], message: str, state: dict[str, Any]) -> Flow
 
 def _portable(value: Any) -> Any:
     """`value`, or what can be said of it where it doesn't survive pickling."""
+    import pickle  # whoever pickles an error has it already
+
     try:
         pickle.loads(pickle.dumps(value))
     except Exception:

@@ -17,7 +17,7 @@ from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
@@ -197,7 +197,7 @@ def _takes_more(model: type[BaseModel]) -> bool:
     """Whether a model may know what to do with names that are none of its fields, such as old ones."""
     validators = model.__pydantic_decorators__.model_validators.values()
     early = any(validator.info.mode in ("before", "wrap") for validator in validators)
-    return early or issubclass(model, RootModel) or model.model_config.get("extra") == "allow"
+    return early or model.__pydantic_root_model__ or model.model_config.get("extra") == "allow"
 
 
 def _keys(name: str, field: FieldInfo, by_name: bool) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What travels along floes: the envelope (`Message`), its headers and budget, and stream chunks.
 
-Rules: everything here is plain data and knows nothing of flows. The kernel builds messages and
-chunks from values that it has already checked, so `built` skips pydantic's validation.
+Rules: everything here is plain data and knows nothing of flows. The kernel builds messages and chunks from values that
+it has already checked, so `built` skips pydantic's validation. What pydantic needs for it is made when somebody first
+makes a model himself (`defer_build`): most programs never do, and all of them import this.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def is_of(value: object, model: type[ModelT]) -> TypeGuard[ModelT]:
     return model in value.__class__.__mro__
 
 
-class Headers(BaseModel):
+class Headers(BaseModel, defer_build=True):
     """Who a message is for: the parts of the envelope that routing policies and metrics read.
 
     Attributes:
@@ -80,7 +81,7 @@ class Headers(BaseModel):
     priority: int = 0
 
 
-class Budget(BaseModel):
+class Budget(BaseModel, defer_build=True):
     """What one trace may use up, over all its branches, loops and subflows. `None` means no limit.
 
     Attributes:
@@ -96,7 +97,7 @@ class Budget(BaseModel):
     cost: float | None = Field(default=None, ge=0)
 
 
-class Message(BaseModel, Generic[PayloadT]):
+class Message(BaseModel, Generic[PayloadT], defer_build=True):
     """A payload and its envelope. Bare payloads get one by themselves when they enter a flow.
 
     Attributes:
@@ -120,7 +121,7 @@ class Message(BaseModel, Generic[PayloadT]):
     budget: Budget | None = None
 
 
-class StreamChunk(BaseModel):
+class StreamChunk(BaseModel, defer_build=True):
     """One piece of a stream.
 
     Attributes:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from penguiflow._messages import built
 
 
-class WM(BaseModel):
+class WM(BaseModel, defer_build=True):
     """The working memory of a controller loop. A controller that returns one continues its loop.
 
     Attributes:
@@ -34,7 +34,7 @@ class WM(BaseModel):
     confidence: float = 0.0
 
 
-class PlanStep(BaseModel):
+class PlanStep(BaseModel, defer_build=True):
     """One step of a plan."""
 
     kind: Literal["retrieve", "web", "sql", "summarize", "route", "stop"]
@@ -42,7 +42,7 @@ class PlanStep(BaseModel):
     max_concurrency: int = Field(default=1, ge=1)
 
 
-class Thought(BaseModel):
+class Thought(BaseModel, defer_build=True):
     """What a planning node came up with: steps, why, and whether the plan is complete."""
 
     steps: list[PlanStep]
@@ -50,7 +50,7 @@ class Thought(BaseModel):
     done: bool = False
 
 
-class FinalAnswer(BaseModel):
+class FinalAnswer(BaseModel, defer_build=True):
     """The end of a controller loop: it leaves the flow at once, whatever else its node is connected to."""
 
     text: str

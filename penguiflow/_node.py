@@ -31,7 +31,7 @@ OPEN_SEA = "OpenSea"
 ROOKERY = "Rookery"
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True))
 class NodePolicy:
     """How a node is run.
 

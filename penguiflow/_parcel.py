@@ -12,7 +12,7 @@ from penguiflow._messages import Headers, Message, built, is_of
 from penguiflow._station import Station
 from penguiflow._trace import Trace
 
-NO_HEADERS = Headers()
+NO_HEADERS = Headers.model_construct()
 
 
 class Output(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +34,7 @@ _ALIKE = 0.85
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
-class _Table(BaseModel):
+class _Table(BaseModel, defer_build=True):
     """The table `[plugins]` of the file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -212,6 +211,8 @@ def _table(path: str) -> tuple[_Table, str]:
 
 def _section(path: str) -> tuple[dict[str, Any], str]:
     """The part of the file that is ours, and where its table of plugins stands."""
+    import tomllib  # most deployments have no file
+
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:

@@ -12,7 +12,7 @@ import typing
 from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, PydanticUserError, RootModel, TypeAdapter
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
 from penguiflow._messages import Message, StreamChunk
 
@@ -132,7 +132,7 @@ def _converts(cls: type) -> bool:
     """Whether the model may accept other values than mappings and its own instances."""
     if not issubclass(cls, BaseModel):
         return hasattr(cls, "__pydantic_decorators__")
-    if issubclass(cls, RootModel) or cls.model_config.get("from_attributes"):
+    if cls.__pydantic_root_model__ or cls.model_config.get("from_attributes"):
         return True
     validators = cls.__pydantic_decorators__.model_validators.values()
     return any(validator.info.mode in ("before", "wrap") for validator in validators)

@@ -55,7 +55,7 @@ def methods() -> Iterator[tuple[str, Any]]:
         for base in cls.__mro__:
             if not base.__module__.startswith("penguiflow"):
                 continue
-            for attribute, thing in vars(base).items():
+            for attribute, thing in dict(vars(base)).items():
                 plain = getattr(thing, "__func__", thing)
                 if not attribute.startswith("_") and isinstance(plain, types.FunctionType | property):
                     yield f"{name}.{attribute}", plain

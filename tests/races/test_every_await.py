@@ -41,7 +41,7 @@ EXCUSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "_lifetime.Lifetime._strays: _, left = await asyncio.wait(strays, timeout=GRACE_S)",
             "_plugin_lives.PluginLives._tried: await _given_up(task)",  # a start that is cancelled: the flow stops
             "_plugin_lives.PluginLives.stop: errors = await asyncio.gather("
-            '*(self._tried(plugin, "stop", seconds) for plugin in plugins))',
+            '*(self._tried(plugin, "stop", self._stop_s(plugin)) for plugin in plugins))',
             "_plugin_lives.PluginLives._tried: await _given_up(task)",
             "_runnable.Runnable.__aenter__: await self.stop(None if self._stopping else 0)",
         ),
