@@ -38,7 +38,7 @@ class PenguiFlow(Runnable):
             timeout_s: Seconds until the trace expires.
 
         Returns:
-            The output: a payload, or a `Message` if that was given; `None` if nothing came out.
+            The output, as a payload or, if that was given, a `Message`; `None` if nothing came out.
 
         Raises:
             FlowError: the trace did not complete; its `code` says why.
@@ -77,6 +77,7 @@ class PenguiFlow(Runnable):
 
     def start(self, message: Any, timeout_s: float | None = None) -> TraceHandle:
         """Send one message through without waiting.
+
         Raises:
             asyncio.QueueFull: `max_traces` traces are in flight.
             FlowStateError: the flow isn't running.

@@ -83,8 +83,7 @@ def predicate_router(name: str, predicate: Callable[[Any], Any], policy: Any = N
     Args:
         name: The node's name.
         predicate: From the `Message` (or the payload, if its parameter is annotated with another type) to names or
-        nodes;
-            `None` or nothing drops the message.
+            nodes; `None` or nothing drops the message.
         policy: A `RoutingPolicy`, or a function of the `RoutingRequest`, that may change the choice.
     """
     if not callable(predicate):

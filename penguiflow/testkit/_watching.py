@@ -81,7 +81,7 @@ def watch(flow: PenguiFlow) -> Iterator[Recorder]:
         flow: The flow, which needs nothing special.
 
     Returns:
-        The flow's recorder: the same each time, with what was recorded before.
+        The flow's recorder, the same each time, with what was recorded before.
     """
     kept = _watched.setdefault(flow, _Watch())
     kept.begin(flow)
