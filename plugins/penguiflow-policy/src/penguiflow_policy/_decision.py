@@ -14,7 +14,6 @@ class Decision(tuple[str, ...]):
         modified_by: The rules that added or removed nodes.
         version: The version of the policy.
         shadow: What a candidate would have done instead, as `b (new-rule)`; empty if it is the same.
-        detail: The same for the event `route_decided`.
     """
 
     rule: str
