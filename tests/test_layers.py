@@ -6,40 +6,13 @@ import ast
 import re
 import statistics
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-KERNEL = ROOT / "penguiflow"
+from tests.utils.layers import KERNEL, ORDER, for_types, kernel_imports, tree
 
-# From the lowest layer to the highest. A module imports from those above it in this list, and from no other.
-LAYERS = {
-    "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
-    "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_wiring", "_graph"),
-    "hooks, plugins": ("_hooks", "_impls", "_dispatch", "_settings", "_discovery", "_loading", "_weighing", "_host"),
-    "traces": ("_rooms", "_run", "_trace"),
-    "node: in its place, its messages": (
-        "_binding",
-        "_station",
-        "_parcel",
-        "_observe",
-        "_reports",
-        "_results",
-        "_explain",
-        "_load",
-    ),
-    "how traces end": ("_lifecycle", "_control", "_handle"),
-    "context: where messages go": ("_joins", "_exits", "_floes", "_chunks", "_attempts", "_context"),
-    "routing": ("_routing",),
-    "runtime": ("_plan", "_strands", "_nested", "_arrival", "_entry", "_plugin_lives", "_lifetime", "_runnable"),
-    "flow": ("_flow", "_create"),
-    "helpers": ("_patterns", "_streaming"),
-    "surface": ("__init__",),
-}
-ORDER = [module for modules in LAYERS.values() for module in modules]
+ROOT = Path(__file__).parents[1]
 
 # Imports that point up, for types alone.
 FOR_TYPES = {
@@ -65,35 +38,6 @@ EVERY = [*PATHS, *CLI, *TESTKIT]
 
 def title(path: Path) -> str:
     return path.relative_to(KERNEL).with_suffix("").as_posix()
-
-
-@lru_cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
-def kernel_imports(root: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
-    """The kernel modules that a piece of code imports."""
-    for found in ast.walk(root):
-        if isinstance(found, ast.ImportFrom) and found.level:
-            yield "a relative import", found
-        elif isinstance(found, ast.ImportFrom) and found.module == "penguiflow":
-            yield from ((alias.name if alias.name.startswith("_") else "__init__", found) for alias in found.names)
-        elif isinstance(found, ast.ImportFrom) and (found.module or "").startswith("penguiflow."):
-            yield (found.module or "").split(".")[1], found
-        elif isinstance(found, ast.Import):
-            names = [alias.name for alias in found.names if alias.name.split(".")[0] == "penguiflow"]
-            yield from ((name.split(".")[1] if "." in name else "__init__", found) for name in names)
-
-
-def for_types(root: ast.AST) -> set[ast.stmt]:
-    """The statements that only a type checker runs."""
-    blocks = [n for n in ast.walk(root) if isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING")]
-    return {statement for block in blocks for part in block.body for statement in [part, *_statements(part)]}
-
-
-def _statements(root: ast.AST) -> list[ast.stmt]:
-    return [found for found in ast.walk(root) if isinstance(found, ast.stmt)]
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
