@@ -195,7 +195,7 @@ SEARCH = create(retrieve.to(rerank), rerank.to(compress), compress.to(judge), na
 # The controller, and the answer.
 
 
-@node(allow_cycle=True)
+@node(allow_cycle=True, playbooks=[SEARCH])
 async def research(inquiry: Inquiry, ctx: Context) -> Inquiry | Findings | FinalAnswer:
     """One time round: search for all that is open, and decide what comes next."""
     before = _tokens(ctx)
