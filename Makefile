@@ -20,7 +20,7 @@ SPREAD   := -n $(WORKERS) --maxprocesses 4 --dist loadscope
 PLUGINS := $(notdir $(wildcard penguiflow-*) $(wildcard plugins/penguiflow-*))
 ALONE   := $(PLUGINS:penguiflow-%=test-%)
 
-.PHONY: help check format test test-kernel test-plugins $(ALONE) test-bounds system test-others test-all cov model soak bench demo watched web dist clean
+.PHONY: help check format test test-kernel test-plugins $(ALONE) test-docs docs test-bounds system test-others test-all cov model soak bench demo watched web dist clean
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a new environment.
 PYTHON_ID := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
@@ -62,12 +62,19 @@ test: test-kernel test-plugins ## run the test suite, and each plugin's in an en
 test-kernel: $(DEV) ## only the kernel's suite
 	@$(RUN) -m pytest $(SPREAD) $(ARGS)
 
-test-plugins: $(DEV) $(if $(CI),system) ## only the plugins' suites; make test-viz for one of them
-	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(ALONE)
+test-plugins: $(DEV) $(if $(CI),system) ## only the plugins' suites and the site's; make test-viz, test-docs for one of them
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(ALONE) test-docs
 
 $(ALONE): test-%: $(DEV)
 	@echo "penguiflow-$*"
 	@$(RUN) -m nox --envdir $(VENV)-alone --session 'alone(penguiflow-$*)' $(if $(ARGS),-- $(ARGS))
+
+test-docs: $(DEV) # the site builds without a warning, is complete, and its links lead somewhere
+	@echo "docs"
+	@$(RUN) -m nox --envdir $(VENV)-alone --session docs -- $(or $(ARGS),-n 2)
+
+docs: $(DEV) ## build the documentation's site
+	@$(RUN) -m nox --envdir $(VENV)-alone --session docs
 
 test-bounds: $(DEV) # the kernel and each plugin with the lowest and the newest of what they depend on, on every Python
 	@$(RUN) -m nox --envdir $(VENV)-bounds --tags bounds $(if $(ARGS),-- $(ARGS))

@@ -5,10 +5,11 @@
     nox -t bounds                          the kernel and all of them, with the lowest and the newest allowed versions
                                            of what they depend on, on every supported Python that is installed
     nox -s "bounds-3.13(penguiflow-viz, lowest)"   one of these
+    nox -s docs                            the site; with arguments for pytest after `--`, its tests too
 
 Rules: an environment holds what a distribution declares, its `test` extra and nothing of this tree but the two wheels.
 They are installed by path: the public index has another project under the kernel's name. The kernel's own tests read
-its sources, so it is installed from where it stands.
+its sources, so it is installed from where it stands; so are all, for the site, which shows them together.
 """
 
 from __future__ import annotations
@@ -100,3 +101,17 @@ def bounds(session: nox.Session, distribution: str, versions: str) -> None:
         session.install("--force-reinstall", "--no-deps", *wheels)
     session.run("python", "-m", "pip", "check")
     check(session, distribution)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, and test it if pytest is given arguments."""
+    extras = {KERNEL: "[cli,docs]", "penguiflow-otel": "[sdk]", "penguiflow-asgi": "[serve]"}
+    paths = [f"./{FOLDERS[distribution]}{extras.get(distribution, '')}" for distribution in [KERNEL, *PLUGINS]]
+    session.install("--constraint", "constraints.txt", *(part for path in paths for part in ("--editable", path)))
+    site = "docs/_build/html"
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", site)
+    if session.posargs:
+        session.run("python", "-m", "pytest", "docs/tests", *session.posargs)
+    else:
+        session.log(f"Open {(ROOT / site / 'index.html').as_uri()}")

@@ -21,6 +21,7 @@ myst_heading_anchors = 4
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_preserve_defaults = True
+napoleon_attr_annotations = False
 napoleon_numpy_docstring = False
 maximum_signature_line_length = 70
 add_module_names = False

@@ -85,7 +85,7 @@ def docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines
 def typed(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Say the types of the attributes that a class documents, as far as its annotations do."""
     if what in ("class", "exception"):
-        hints = _hints_of(thing)
+        hints = _hints_of(thing) if any(line.startswith(".. attribute::") for line in lines) else {}
         for place in range(len(lines) - 1, -1, -1):
             attribute = re.fullmatch(r"\.\. attribute:: (\w+)", lines[place])
             if attribute and attribute[1] in hints:
@@ -96,7 +96,7 @@ def _hints_of(cls: Any) -> dict[str, Any]:
     """The types of a class's attributes: of those that aren't annotated, the types of the arguments so named."""
     if _is_model(cls):
         return {name: _bare(field.annotation) for name, field in cls.__pydantic_fields__.items()}
-    return typing.get_type_hints(cls.__init__) | typing.get_type_hints(cls)
+    return typing.get_type_hints(cls.__init__) | inspect.get_annotations(cls, eval_str=True)
 
 
 # --- signatures -----------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def _is_ours(thing: Any) -> bool:
 
 
 def skipped(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what has no docstring of its own: a named tuple's fields, and an exception that is a field's default."""
+    """Leave out what has no docstring of its own: a named tuple's field, or a field whose default is an exception."""
     doc = getattr(thing, "__doc__", None) or ""
     return True if doc.startswith("Alias for field number") or thing is Exception or name == "model_config" else None
 
