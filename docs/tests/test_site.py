@@ -75,6 +75,7 @@ def test_a_page_is_whole_without_a_network(page: str, tmp_path: Path):
         f"--user-data-dir={tmp_path}",
     ):
         options.add_argument(argument)
+    options.page_load_strategy = "normal"  # all of it, images too
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
@@ -84,7 +85,8 @@ def test_a_page_is_whole_without_a_network(page: str, tmp_path: Path):
             event["params"]["request"]["url"] for event in logged if event["method"] == "Network.requestWillBeSent"
         ]
         assert [url for url in asked if not url.startswith(HERE)] == []
-        assert any(url.endswith(".css") for url in asked)
+        assert browser.execute_script("return [...document.styleSheets].every(sheet => sheet.ownerNode.sheet)")
+        assert browser.execute_script("return [...document.images].every(image => image.naturalWidth > 0)")
         assert browser.get_log("browser") == []
     finally:
         browser.quit()
