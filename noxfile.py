@@ -43,9 +43,16 @@ INSTALLED = sorted(folder for python in PYTHONS for folder in PYENV.glob(f"versi
 os.environ["PATH"] = os.pathsep.join([*map(str, INSTALLED), os.environ["PATH"]])
 
 
+def kept(session: nox.Session) -> Path:
+    """The session's own folder. Nox's `create_tmp` would be where the tests make theirs too, inside of this tree."""
+    folder = Path(session.bin).parent / "kept"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def wheel(session: nox.Session, distribution: str) -> str:
     """Build a distribution's wheel; its path."""
-    target = Path(session.create_tmp()) / distribution
+    target = kept(session) / distribution
     for old in target.glob("*.whl"):
         old.unlink()
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)]
@@ -63,7 +70,7 @@ def lowest(session: nox.Session, *distributions: str) -> str:
             versions = [each.version for each in requirement.specifier if each.operator == ">="]
             if requirement.name != KERNEL and (requirement.marker is None or requirement.marker.evaluate()):
                 pins[requirement.name] = max(versions)
-    path = Path(session.create_tmp()) / "lowest.txt"
+    path = kept(session) / "lowest.txt"
     path.write_text("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())))
     return str(path)
 
