@@ -85,6 +85,23 @@ def test_runtime_dependencies_stay_few():
     assert set(names) <= {"pluggy", "pydantic", "pydantic-settings"}
 
 
+BROUGHT = """
+import sys
+before = set(sys.modules)
+import penguiflow
+print(*sorted(set(sys.modules) - before))
+"""
+SLOW = {"importlib.metadata", "pickle", "tomllib", "pydantic.plugin._loader"}  # wait until somebody needs them
+
+
+def test_importing_it_brings_what_it_declares_and_nothing_that_can_wait():
+    modules = set(run(sys.executable, "-I", "-c", BROUGHT).split())
+    foreign = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names)
+    theirs = {"annotated_types", "pydantic_core", "typing_extensions", "typing_inspection"}  # pydantic's own
+    assert {name for name in foreign if not name.startswith("_")} - theirs == {"penguiflow", "pluggy", "pydantic"}
+    assert modules & SLOW == set()
+
+
 def test_constraints_name_no_source():
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
