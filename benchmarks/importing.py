@@ -1,7 +1,7 @@
 """What `import penguiflow` takes in CPU time, beside `import pydantic`. Run it with `python -m benchmarks.importing`.
 
-Rules: each import happens in a Python of its own, all in turn; the quickest of many counts, in milliseconds. Bytecode is
-cached, as that of an installed package is.
+Rules: each import happens in a Python of its own, all in turn; the quickest of many counts, in milliseconds. The
+bytecode is cached, as that of an installed package is.
 """
 
 from __future__ import annotations
