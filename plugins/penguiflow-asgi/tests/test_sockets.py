@@ -89,6 +89,19 @@ async def test_a_client_that_leaves_cancels_its_traces():
         assert watch.running == 0
 
 
+async def test_a_client_that_leaves_with_its_last_word_cancels_what_it_started():
+    watch = Watch()
+    async with serving(served(watch, traces_per_tenant=1)) as url, client(url) as web:
+        for _ in range(5):
+            async with talking(url) as socket:
+                await say(socket, type="start", id="a", input={"forever": True})
+        async with asyncio.timeout(2):
+            while (answer := await web.post("/", json={"words": ["room"]})).status_code == 429:
+                pass
+        assert answer.status_code == 200
+        assert watch.running == 0
+
+
 @pytest.mark.parametrize(
     ("text", "status", "name"),
     [
