@@ -25,7 +25,7 @@ from penguiflow_asgi._events import Telling, unwritable
 from penguiflow_asgi._graph import graph_json
 from penguiflow_asgi._limits import Limits
 from penguiflow_asgi._openapi import openapi
-from penguiflow_asgi._problems import Problem, log, log_failed, problem_of
+from penguiflow_asgi._problems import Problem, broken, log, log_failed, problem_of
 from penguiflow_asgi._sockets import Conversation, same_origin
 from penguiflow_asgi._sse import SSE_HEADERS, EventStream, not_kept, unless_left
 from penguiflow_asgi._traces import Served, Traces
@@ -145,7 +145,7 @@ class FlowApp(Starlette):
         try:
             told = [tell(payload) for payload in payloads]
             return json_text(told if self._many else told[0] if told else None)
-        except ValueError as error:
+        except Exception as error:  # a model's own code may raise anything
             raise unwritable(error, trace_id) from None
 
     async def _stream(self, request: Request) -> Response:
@@ -301,4 +301,4 @@ async def _gone(connection: HTTPConnection, _: Exception) -> None:
 
 
 async def _broken(connection: HTTPConnection, _: Exception) -> Response:
-    return Problem(500, "the service failed: its log has more").response()
+    return broken().response()

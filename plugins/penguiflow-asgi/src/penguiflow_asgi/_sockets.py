@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from penguiflow import Message
 from penguiflow_asgi._envelope import capped, payload_of
-from penguiflow_asgi._problems import Problem, log
+from penguiflow_asgi._problems import Problem, broken, log
 from penguiflow_asgi._traces import Served, Traces
 from penguiflow_asgi._wire import json_text
 
@@ -110,6 +110,9 @@ class Conversation:
         except Problem as problem:
             log.info("a message on a socket of %r was refused: %d", self._tenant, problem.status)
             await self._say("error", _name_in(text), json_text(problem.body))
+        except Exception:  # from code of the input's model: no reason to end the other traces
+            log.exception("a message on a socket of %r failed", self._tenant)
+            await self._say("error", _name_in(text), json_text(broken().body))
         return None
 
     async def _obey(self, text: str) -> None:
