@@ -7,7 +7,7 @@ The lifespan runs the flow. Everything that is refused is a problem that says wh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -33,6 +33,7 @@ from penguiflow_asgi._wire import json_text
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "html": "text/html", "json": "application/json"}
 _LARGEST = 999_999_999
+_CLIENT_LEFT = 499  # as nginx has it
 
 
 class FlowApp(Starlette):
@@ -89,15 +90,14 @@ class FlowApp(Starlette):
         Starlette runs no lifespan of an app that is mounted: give this one to the outer app, as in
         `FastAPI(lifespan=app.lifespan)`.
         """
-        if self.flow.running:
-            yield
-            return
-        async with self.flow:
+        own = not self.flow.running
+        async with self.flow if own else nullcontext():
             try:
                 yield
             finally:
                 await self._traces.close()
-                await self.flow.stop(self.limits.drain_s)
+                if own:
+                    await self.flow.stop(self.limits.drain_s)
 
     async def _tenant(self, connection: HTTPConnection) -> str:
         return await tenant_of(connection, self._authenticate)
@@ -153,7 +153,7 @@ class FlowApp(Starlette):
 
     async def _start(self, request: Request) -> Response:
         served = await self._begun(request)
-        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": f"{served.trace_id}"})
+        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": f"traces/{served.trace_id}"})
 
     async def _events(self, request: Request) -> Response:
         served = self._traces.find(await self._tenant(request), request.path_params["trace_id"])
@@ -296,8 +296,9 @@ async def _not_here(connection: HTTPConnection, found: Exception) -> Response:
     return await _refused(connection, Problem(found.status_code, f"{found.detail}.", found.headers))
 
 
-async def _gone(connection: HTTPConnection, _: Exception) -> None:
+async def _gone(connection: HTTPConnection, _: Exception) -> Response:
     log.info("%r: the client left before it had an answer", connection.scope["path"])
+    return Response(None, _CLIENT_LEFT)  # nobody gets it, but a middleware may wait for one
 
 
 async def _broken(connection: HTTPConnection, _: Exception) -> Response:
