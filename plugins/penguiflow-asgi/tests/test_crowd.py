@@ -1,6 +1,7 @@
 """Many clients of one process: all served whole, the vanished forgotten, the slow one alone with it."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
@@ -9,8 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from webkit import client
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 MEGABYTE = 1_048_576
+SERVICE_RESTART = 1012
 
 
 @asynccontextmanager
@@ -134,14 +138,28 @@ async def test_a_client_that_reads_nothing_costs_little_and_the_others_no_time()
         assert beside < 1.5 * alone + 0.1
 
 
-async def test_a_shutdown_lets_streams_end():
+async def test_a_shutdown_lets_streams_and_sockets_end():
     async with crowd() as (_, port, process):
         reader, writer = await ask(port, chunks=20, pause_s=0.05)
         await reader.readuntil(b"event: chunk\n")
-        process.terminate()
+        async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as talking:
+            await talking.send('{"type": "start", "id": "a", "input": {"chunks": 20, "pause_s": 0.05}}')
+            assert json.loads(await talking.recv())["type"] == "started"
+            process.terminate()
+            heard = [json.loads(message) async for message in heard_from(talking)]
+            assert talking.close_code == SERVICE_RESTART
         found, others = await numbers(reader)
         writer.close()
         assert found == list(range(20))
         assert others == ["result", "end"]
+        assert [int(one["data"]["text"].rstrip(".")) for one in heard[:-2]] == list(range(20))
+        assert [one["type"] for one in heard[-2:]] == ["result", "end"]
         async with asyncio.timeout(10):
             await process.wait()
+
+
+async def heard_from(talking):
+    """What a socket says until it is closed, however it is."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await talking.recv()

@@ -91,6 +91,7 @@ class FlowApp(Starlette):
         `FastAPI(lifespan=app.lifespan)`.
         """
         own = not self.flow.running
+        self._traces.open()
         async with self.flow if own else nullcontext():
             try:
                 yield
@@ -98,6 +99,14 @@ class FlowApp(Starlette):
                 await self._traces.close()
                 if own:
                     await self.flow.stop(self.limits.drain_s)
+
+    async def drain(self) -> None:
+        """Let no trace begin, and those end that clients read: for `drain_s`, then they are cancelled.
+
+        Before a server closes its connections: `penguiflow_asgi.serving` does that. `/ready` and whoever asks for
+        another trace get a 503 meanwhile. The lifespan ends it.
+        """
+        await self._traces.drain()
 
     async def _tenant(self, connection: HTTPConnection) -> str:
         return await tenant_of(connection, self._authenticate)
