@@ -162,7 +162,8 @@ class FlowApp(Starlette):
 
     async def _start(self, request: Request) -> Response:
         served = await self._begun(request)
-        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": f"traces/{served.trace_id}"})
+        location = f"traces/{served.trace_id}"
+        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": location})
 
     async def _events(self, request: Request) -> Response:
         served = self._traces.find(await self._tenant(request), request.path_params["trace_id"])

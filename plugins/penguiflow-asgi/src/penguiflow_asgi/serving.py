@@ -57,7 +57,7 @@ def serve(app: Any, *mounted: FlowApp, **options: Any) -> None:
     """
     flows = mounted or (app,)
     if not all(isinstance(flow, FlowApp) for flow in flows):
-        raise TypeError("serve(app, *mounted) takes what flow_app() gave: as the app, or after the one it is mounted in")
+        raise TypeError("serve(app, *mounted) takes what flow_app() gave: as the app, or after the one it is in")
     server = Server(uvicorn.Config(app, **options), flows)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises what it was stopped by once more
         server.run()
