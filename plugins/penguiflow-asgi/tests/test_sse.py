@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from httpx_sse import aconnect_sse
 from pydantic import BaseModel, field_validator
+from starlette.middleware.gzip import GZipMiddleware
 from test_http import is_problem
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 from websockets.asyncio.client import connect
@@ -174,6 +175,18 @@ async def test_a_client_that_leaves_cancels_its_trace_also_while_the_node_is_sil
         await until(lambda: watch.cancelled == 1, seconds=1)
         await until(lambda: watch.running == 0)
         assert (await web.get(f"/traces/{trace_id}")).json()["state"] == "cancelled"
+
+
+async def test_a_middleware_that_compresses_holds_no_event_back():
+    watch = Watch()
+    app = served(watch)
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    async with serving(app) as url, client(url) as web:
+        async with aconnect_sse(web, "POST", "/stream", json={"words": ["a"], "forever": True}) as source:
+            async with asyncio.timeout(5):
+                assert [event.event for event in await read(source, 1)] == ["chunk"]
+            await source.response.aclose()
+        await until(lambda: watch.cancelled == 1)
 
 
 async def test_a_trace_is_started_and_read_elsewhere():
