@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -47,7 +47,7 @@ class Cancel(BaseModel):
     id: str = Field(min_length=1, max_length=64)
 
 
-_COMMANDS: TypeAdapter[Start | Cancel] = TypeAdapter(Start | Cancel)
+_COMMANDS: TypeAdapter[Start | Cancel] = TypeAdapter(Annotated[Start | Cancel, Field(discriminator="type")])
 
 
 def same_origin(socket: WebSocket, origins: frozenset[str]) -> bool:
@@ -131,7 +131,7 @@ class Conversation:
         if len(self._served) >= limits.traces_per_socket:
             raise Problem(429, f"{limits.traces_per_socket} traces go on here, as many as may: wait for one")
         payload = payload_of(json_text(command.input), self._adapter)
-        timeout_s = limits.timeout_s if command.timeout_s is None else capped(command.timeout_s, limits.timeout_s)
+        timeout_s = capped(command.timeout_s, limits.timeout_s, "timeout_s")
         served = self._traces.start(self._tenant, self._envelope(payload), timeout_s)
         await self._traces.take(served, fixed=True)
         self._served[command.id] = served
