@@ -87,6 +87,9 @@ def test_nobody_is_let_in_by_accident():
         flow_app(speaking(), input=Ask, authenticate=None)
     with pytest.raises(ValueError, match="none of them empty"):
         bearer({"": "acme"})
+    for token in ("s\u00e9cret", "two words", "line\n"):
+        with pytest.raises(ValueError, match="no header carries"):
+            bearer({token: "acme"})
 
 
 @pytest.mark.parametrize(

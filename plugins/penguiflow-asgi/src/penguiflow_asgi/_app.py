@@ -19,7 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from penguiflow import FlowError, PenguiFlow
-from penguiflow_asgi._auth import Authenticate, Denied, anybody, tenant_of
+from penguiflow_asgi._auth import Authenticate, Bearer, Denied, anybody, tenant_of
 from penguiflow_asgi._envelope import TIMEOUT_HEADER, body_of, enveloped, payload_of, timeout_of
 from penguiflow_asgi._events import Telling, unwritable
 from penguiflow_asgi._graph import graph_json
@@ -56,7 +56,9 @@ class FlowApp(Starlette):
         self._input: TypeAdapter[Any] = input_
         self._many: bool = many
         self._origins: frozenset[str] = frozenset(origins)
-        self._description = openapi(flow.name, input_, output, secured=authenticate is not anybody)
+        self._description = openapi(
+            flow.name, input_, output, secured=authenticate is not anybody, bearer=isinstance(authenticate, Bearer)
+        )
         super().__init__(
             routes=self._routes(),
             exception_handlers={
