@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import sys
+import time
 
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -45,7 +46,7 @@ def resident():
 
 
 async def figures(request):
-    return JSONResponse({**SEEN, "tasks": len(asyncio.all_tasks()), "resident": resident()})
+    return JSONResponse({**SEEN, "tasks": len(asyncio.all_tasks()), "resident": resident(), "cpu_s": time.process_time()})
 
 
 if __name__ == "__main__":
