@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-import uvicorn
-
-from examples.streaming_llm.web import build_app
+from examples.streaming_llm.web import build_apps
+from penguiflow_asgi.serving import serve
 
 
 def main() -> None:
@@ -17,7 +16,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     print(f"Ask at http://127.0.0.1:{options.port} (Ctrl-C stops it)", flush=True)
-    uvicorn.run(build_app(options.pace), host="127.0.0.1", port=options.port, log_level="warning")
+    page, flow = build_apps(options.pace)
+    serve(page, flow, host="127.0.0.1", port=options.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +24,7 @@ from examples.docs_assistant.flow import build_flow
 from examples.docs_assistant.library import Library, open_library
 from examples.docs_assistant.models import Findings, Question
 from penguiflow import FinalAnswer
-from penguiflow_asgi import Limits, anybody, flow_app
+from penguiflow_asgi import FlowApp, Limits, anybody, flow_app
 
 PAGE = Path(__file__).with_name("page")
 
@@ -65,8 +66,8 @@ class SafePage:
         await self._app(scope, receive, told)
 
 
-def build_app(pace_s: float = 0.0) -> Starlette:
-    """The app.
+def build_apps(pace_s: float = 0.0) -> tuple[Starlette, FlowApp]:
+    """The page's app, and the flow's that is mounted in it.
 
     Args:
         pace_s: Seconds between the words of a quotation. A model has its own pace.
@@ -86,8 +87,10 @@ def build_app(pace_s: float = 0.0) -> Starlette:
         expose_errors=True,  # the assistant's errors are sentences for who asks
         limits=Limits(body_bytes=20_000, timeout_s=180, linger_s=10),
     )
-    return Starlette(
+    page = Starlette(
         routes=[Mount("/flow", flow), Mount("/", StaticFiles(directory=PAGE, html=True))],
-        middleware=[Middleware(SafePage)],
+        # A page elsewhere, whose name was made to lead to this machine, is refused by the name.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]), Middleware(SafePage)],
         lifespan=flow.lifespan,
     )
+    return page, flow

@@ -31,9 +31,15 @@ function begin() {
 
 function busy(is, status) {
   $("answer").setAttribute("aria-busy", String(is));
-  $("ask").disabled = is;
-  $("stop").disabled = !is;
-  $("status").textContent = status;
+  const [off, on] = is ? [$("ask"), $("stop")] : [$("stop"), $("ask")];
+  on.disabled = false;
+  if (document.activeElement === off) on.focus(); // a button that is disabled would lose the keyboard's place
+  off.disabled = true;
+  say(status);
+}
+
+function say(status) { // only what is new: screen readers read it out
+  if ($("status").textContent !== status) $("status").textContent = status;
 }
 
 function end(status) {
@@ -46,9 +52,10 @@ const listener = {
   started(id) { going.id = id; watch(going); },
   chunk(chunk) {
     text += chunk.text;
-    $("status").textContent = "Answering …";
+    say("Answering …");
     show();
   },
+  lost() { say("The connection was lost. Trying again …"); },
   restart() { text = ""; show(); },
   result(answer) {
     text = answer.text;
@@ -78,7 +85,7 @@ $("form").addEventListener("submit", (event) => {
 });
 
 $("stop").addEventListener("click", () => {
-  $("status").textContent = "Stopping …";
+  say("Stopping …");
   going?.stop();
 });
 

@@ -1,7 +1,10 @@
 // Two ways to the same flow. Each takes the question and who listens, and returns { stop() }.
+const LINGERS = 10_000; // ms: for so long the service keeps a trace whose client was lost
+const LOST = { detail: "The connection was lost. Ask again." };
 
 export function byEvents(question, listener) {
   const trace = { id: null, stopped: false, stop };
+  let source, giveUp, isOver = false;
   begin();
   return trace;
 
@@ -10,25 +13,37 @@ export function byEvents(question, listener) {
     if (!answer.ok) return listener.error(await problemIn(answer));
     trace.id = (await answer.json()).trace_id;
     listener.started(trace.id);
-    const source = new EventSource(`flow/traces/${trace.id}/events`);
+    source = new EventSource(`flow/traces/${trace.id}/events`);
     for (const name of ["chunk", "restart", "result"]) {
       source.addEventListener(name, (event) => listener[name](JSON.parse(event.data)));
     }
-    source.addEventListener("end", () => { source.close(); listener.end(); });
+    source.addEventListener("open", () => { clearTimeout(giveUp); giveUp = undefined; });
+    source.addEventListener("end", () => over(() => listener.end()));
     source.addEventListener("error", (event) => {
       if (event.data) { // the trace's own
-        source.close();
-        listener.error(JSON.parse(event.data));
-      } else if (source.readyState === EventSource.CLOSED) { // not one that reconnects
-        listener.error({ detail: "The connection was lost. Ask again." });
+        over(() => listener.error(JSON.parse(event.data)));
+      } else if (source.readyState === EventSource.CLOSED) {
+        over(() => listener.error(LOST));
+      } else { // it reconnects by itself
+        listener.lost();
+        giveUp ??= setTimeout(() => over(() => listener.error(LOST)), LINGERS);
       }
     });
     if (trace.stopped) stop();
   }
 
-  function stop() {
+  function over(tell) {
+    if (isOver) return;
+    isOver = true;
+    clearTimeout(giveUp);
+    source.close();
+    tell();
+  }
+
+  async function stop() {
     trace.stopped = true;
-    if (trace.id) fetch(`flow/traces/${trace.id}`, { method: "DELETE" });
+    if (!trace.id) return;
+    await fetch(`flow/traces/${trace.id}`, { method: "DELETE" }).catch(() => over(() => listener.error(LOST)));
   }
 }
 
@@ -45,7 +60,7 @@ export function bySocket(question, listener) {
     listener[type](type === "started" ? data.trace_id : data);
     if (over) socket.close();
   };
-  socket.onclose = () => { if (!over) listener.error({ detail: "The connection was lost. Ask again." }); };
+  socket.onclose = () => { if (!over) listener.error(LOST); };
   return trace;
 
   function send(message) {

@@ -3,8 +3,8 @@
 import asyncio
 import resource
 import sys
+import time
 
-import uvicorn
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 
 from penguiflow import Context, create, node
 from penguiflow_asgi import Limits, anybody, flow_app
+from penguiflow_asgi.serving import serve
 
 SEEN = {"running": 0, "cancelled": 0, "chunks": 0}
 
@@ -45,7 +46,8 @@ def resident():
 
 
 async def figures(request):
-    return JSONResponse({**SEEN, "tasks": len(asyncio.all_tasks()), "resident": resident()})
+    tasks, cpu_s = len(asyncio.all_tasks()), time.process_time()
+    return JSONResponse({**SEEN, "tasks": tasks, "resident": resident(), "cpu_s": cpu_s})
 
 
 if __name__ == "__main__":
@@ -56,4 +58,4 @@ if __name__ == "__main__":
         limits=Limits(traces_per_tenant=2_000, drain_s=10),
     )
     outer = Starlette(routes=[Route("/figures", figures), Mount("/", app)], lifespan=app.lifespan)
-    uvicorn.run(outer, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", backlog=2_048)
+    serve(outer, app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", backlog=2_048)

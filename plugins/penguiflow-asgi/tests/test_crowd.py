@@ -1,16 +1,21 @@
 """Many clients of one process: all served whole, the vanished forgotten, the slow one alone with it."""
 
 import asyncio
+import contextlib
 import json
 import socket
+import statistics
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from webkit import client
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 MEGABYTE = 1_048_576
+SERVICE_RESTART = 1012
 
 
 @asynccontextmanager
@@ -105,43 +110,75 @@ async def test_clients_that_vanish_take_their_traces_with_them_within_a_second()
             assert time.monotonic() - began < 5
 
 
+@asynccontextmanager
+async def lazy_client(web, port):
+    """A client that reads the first line of an endless answer; entered when its node has to wait for it."""
+    reader, writer = await ask(port, chunks=10**9, size=10_000)
+    try:
+        await reader.readline()
+        taken = -1
+        while taken != (now := await figures(web))["chunks"]:
+            taken = now["chunks"]
+            await asyncio.sleep(0.3)
+        yield
+    finally:
+        writer.transport.abort()
+
+
 async def test_a_client_that_reads_nothing_costs_little_and_the_others_no_time():
-    async def pace(port):
-        began = time.monotonic()
+    async def pace(web, port):
+        """Seconds of one stream, and of the server's processor for it."""
+        cpu, began = (await figures(web))["cpu_s"], time.monotonic()
         reader, writer = await ask(port, chunks=2_000)
         found, _ = await numbers(reader)
+        took = time.monotonic() - began
         writer.close()
         assert found == list(range(2_000))
-        return time.monotonic() - began
+        return took, (await figures(web))["cpu_s"] - cpu
 
     async with crowd() as (web, port, _):
-        await pace(port)
-        alone = min([await pace(port) for _ in range(3)])
+        await pace(web, port)
+        alone, beside = [], []
         before = await figures(web)
-        async with AsyncExitStack() as lazy:
-            reader, writer = await ask(port, chunks=10**9, size=10_000)
-            lazy.callback(writer.transport.abort)
-            await reader.readline()
-            taken = -1
-            while taken != (now := await figures(web))["chunks"]:
-                taken = now["chunks"]
-                await asyncio.sleep(0.3)
-            beside = min([await pace(port) for _ in range(3)])
-            after = await figures(web)
-        print(f"2,000 chunks alone {alone:.3f} s, beside a lazy client {beside:.3f} s")
-        print(f"memory grew by {(after['resident'] - before['resident']) / MEGABYTE:.1f} MiB")
-        assert after["resident"] - before["resident"] < 16 * MEGABYTE
-        assert beside < 1.5 * alone + 0.1
+        for _ in range(6):  # in turn, so that other work on this machine meets both
+            alone.append(await pace(web, port))
+            async with lazy_client(web, port):
+                beside.append(await pace(web, port))
+        after = await figures(web)
+    for name, got in (("alone", alone), ("beside a lazy client", beside)):
+        print(f"2,000 chunks {name}: {median(got)[0]:.3f} s, of which processor {median(got)[1]:.3f} s")
+    print(f"memory grew by {(after['resident'] - before['resident']) / MEGABYTE:.1f} MiB")
+    assert after["resident"] - before["resident"] < 16 * MEGABYTE
+    assert min(beside)[0] < 1.5 * min(alone)[0] + 0.1
+    assert min(cpu for _, cpu in beside) < 1.2 * min(cpu for _, cpu in alone)
 
 
-async def test_a_shutdown_lets_streams_end():
+def median(pairs):
+    return [statistics.median(column) for column in zip(*pairs, strict=True)]
+
+
+async def test_a_shutdown_lets_streams_and_sockets_end():
     async with crowd() as (_, port, process):
         reader, writer = await ask(port, chunks=20, pause_s=0.05)
         await reader.readuntil(b"event: chunk\n")
-        process.terminate()
+        async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as talking:
+            await talking.send('{"type": "start", "id": "a", "input": {"chunks": 20, "pause_s": 0.05}}')
+            assert json.loads(await talking.recv())["type"] == "started"
+            process.terminate()
+            heard = [json.loads(message) async for message in heard_from(talking)]
+            assert talking.close_code == SERVICE_RESTART
         found, others = await numbers(reader)
         writer.close()
         assert found == list(range(20))
         assert others == ["result", "end"]
+        assert [int(one["data"]["text"].rstrip(".")) for one in heard[:-2]] == list(range(20))
+        assert [one["type"] for one in heard[-2:]] == ["result", "end"]
         async with asyncio.timeout(10):
             await process.wait()
+
+
+async def heard_from(talking):
+    """What a socket says until it is closed, however it is."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await talking.recv()

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 
 import penguiflow
@@ -86,6 +87,9 @@ def test_nobody_is_let_in_by_accident():
         flow_app(speaking(), input=Ask, authenticate=None)
     with pytest.raises(ValueError, match="none of them empty"):
         bearer({"": "acme"})
+    for token in ("s\u00e9cret", "two words", "line\n"):
+        with pytest.raises(ValueError, match="no header carries"):
+            bearer({token: "acme"})
 
 
 @pytest.mark.parametrize(
@@ -212,6 +216,7 @@ async def test_a_trace_is_seen_and_cancelled_by_its_tenant_alone():
         begun = await web.post("/traces", json={"forever": True})
         path = f"/traces/{begun.json()['trace_id']}"
         assert begun.status_code == 201
+        assert begun.url.join(begun.headers["location"]).path == path
         await watch.started.wait()
         assert (await web.get(path)).json()["waits_for"] == ["node 'speak' is running"]
         for refused in (await other.get(path), await other.delete(path), await other.get(path + "/events")):
@@ -231,6 +236,21 @@ async def test_a_client_that_leaves_while_it_waits_cancels_its_trace():
         await watch.started.wait()
         asking.cancel()
         await until(lambda: watch.cancelled == 1 and watch.running == 0)
+
+
+async def test_a_client_that_leaves_is_no_error_to_a_middleware_that_waits_for_an_answer(caplog):
+    async def passes(request, call_next):
+        return await call_next(request)
+
+    watch = Watch()
+    app = served(watch=watch)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=passes)
+    async with serving(app) as url, client(url, "secret-a") as web:
+        asking = asyncio.create_task(web.post("/", json={"forever": True}))
+        await watch.started.wait()
+        asking.cancel()
+        await until(lambda: watch.running == 0)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_trace_that_nobody_reads_is_given_up():
@@ -314,11 +334,15 @@ async def test_mounted_in_fastapi_it_runs_with_its_lifespan_and_says_what_is_mis
         assert (await web.get("/flow/health")).json() == {"status": "ok"}
 
 
-async def test_a_flow_that_runs_already_is_left_running():
-    async with speaking() as flow:
+async def test_a_flow_that_runs_already_is_left_running_and_what_nobody_can_read_any_more_is_cancelled():
+    watch = Watch()
+    async with speaking(watch) as flow:
         async with serving(served(flow)) as url, client(url, "secret-a") as web:
             assert (await web.get("/ready")).json() == {"status": "ready"}
+            await web.post("/traces", json={"forever": True})
+            await watch.started.wait()
         assert flow.running
+        assert watch.running == 0
 
 
 async def test_the_graph_is_json_and_a_format_that_nobody_writes_names_the_package():

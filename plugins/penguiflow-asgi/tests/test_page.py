@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ QUESTION = "How does the with statement work?"
 
 @asynccontextmanager
 async def example(pace):
-    """The example, as its README starts it; its address."""
+    """The example, as its README starts it; its address, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,19 +38,28 @@ async def example(pace):
                     break
                 except OSError:
                     await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         said = await process.stderr.read()
         await process.wait()
     assert said == b""
 
 
+NOTE_WHAT_IS_READ_OUT = """
+window.readOut = [];
+new MutationObserver((all) => { for (const one of all) for (const node of one.addedNodes) readOut.push(node.data); })
+  .observe(document.querySelector("[role=status]"), { childList: true });
+"""
+
+
 @pytest.mark.parametrize("sink", ["sse", "ws"])
 async def test_the_example_s_page_shows_words_as_they_come_sources_stop_and_errors(page, sink):
-    async with example(0.01) as url:
+    async with example(0.01) as (url, _):
         await page.goto(url)
         await expect(page.locator("#graph g[data-name]")).to_have_count(8)
+        await page.evaluate(NOTE_WHAT_IS_READ_OUT)
         await page.check(f"input[value={sink}]")
         await page.fill("#question", QUESTION)
         await page.press("#question", "Enter")
@@ -62,11 +71,14 @@ async def test_the_example_s_page_shows_words_as_they_come_sources_stop_and_erro
         await expect(answer).to_contain_text("exit(manager, None, None, None)")
         await expect(page.locator("#list li").first).to_contain_text('help("with")')
         await expect(page.locator("#graph g.now")).to_have_count(0)
+        assert await page.evaluate("readOut") == ["Searching …", "Answering …", "Done."]
 
-        await page.click("#ask")
+        await page.press("#ask", "Enter")
         await expect(answer).to_contain_text("wrap the execution")
-        await page.click("#stop")
+        await expect(page.locator("#stop")).to_be_focused()
+        await page.keyboard.press("Enter")
         await expect(status).to_have_text("Stopped.")
+        await expect(page.locator("#ask")).to_be_focused()
         await expect(answer).not_to_contain_text("exit(manager")
         await expect(page.locator("#error")).to_have_text("")
         await expect(page.locator("#ask")).to_be_enabled()
@@ -75,6 +87,22 @@ async def test_the_example_s_page_shows_words_as_they_come_sources_stop_and_erro
         await page.click("#ask")
         await expect(status).to_have_text("Not answered.")
         await expect(page.locator("#error")).not_to_have_text("")
+
+
+@pytest.mark.parametrize("sink", ["sse", "ws"])
+async def test_a_service_that_dies_is_an_error_on_the_page_and_not_a_page_that_waits(page, sink):
+    async with example(0.01) as (url, process):
+        await page.goto(url)
+        await page.check(f"input[value={sink}]")
+        await page.press("#question", "Enter")
+        await expect(page.locator("#answer")).to_contain_text("wrap the execution")
+        process.kill()
+        if sink == "sse":
+            await expect(page.locator("#status")).to_contain_text("Trying again")
+            await page.click("#stop")
+        await expect(page.locator("#status")).to_have_text("Not answered.")
+        await expect(page.locator("#error")).to_contain_text("The connection was lost")
+        await expect(page.locator("#ask")).to_be_enabled()
 
 
 READER = """<!doctype html><title>reader</title><pre id=out></pre><script>

@@ -89,6 +89,32 @@ async def test_a_client_that_leaves_cancels_its_traces():
         assert watch.running == 0
 
 
+async def test_a_client_that_leaves_with_its_last_word_cancels_what_it_started():
+    watch = Watch()
+    async with serving(served(watch, traces_per_tenant=1)) as url, client(url) as web:
+        for _ in range(5):
+            async with talking(url) as socket:
+                await say(socket, type="start", id="a", input={"forever": True})
+        async with asyncio.timeout(2):
+            while (answer := await web.post("/", json={"words": ["room"]})).status_code == 429:
+                pass
+        assert answer.status_code == 200
+        assert watch.running == 0
+
+
+async def test_a_problem_speaks_of_what_was_sent():
+    async with serving(served()) as url, talking(url) as socket:
+        details = []
+        for message in (
+            {"type": "start", "id": "a", "input": {}, "timeout_s": 0},
+            {"type": "cancel", "id": 7},
+        ):
+            await say(socket, **message)
+            details.append((await hear(socket))[2])
+    assert details[0]["detail"] == "timeout_s is a number of seconds above 0, such as 2.5"
+    assert [error["loc"] for error in details[1]["errors"]] == [["cancel", "id"]]
+
+
 @pytest.mark.parametrize(
     ("text", "status", "name"),
     [

@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from httpx_sse import aconnect_sse
+from pydantic import BaseModel, field_validator
+from starlette.middleware.gzip import GZipMiddleware
 from test_http import is_problem
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
+from websockets.asyncio.client import connect
 
 from penguiflow import Context, create, node
 from penguiflow_asgi import Limits, anybody, flow_app
@@ -98,6 +101,51 @@ async def test_what_can_not_be_told_ends_the_stream_with_a_problem_and_its_trace
     assert [(name, data["code"]) for name, data in events] == [("error", "OUTPUT")]
 
 
+class Fussy(BaseModel):
+    """A model whose own code fails, as an input and as an output."""
+
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def fuss(cls, text: str) -> str:
+        return {"fine": "fine"}[text]
+
+
+async def test_a_model_whose_own_code_fails_ends_its_trace_with_a_problem_on_every_way(caplog):
+    @node
+    async def gives(ask: Ask) -> dict:
+        return {"text": "hunter2"}
+
+    app = flow_app(create(gives), input=Ask, output=Fussy, authenticate=anybody)
+    async with serving(app) as url, client(url) as web:
+        assert is_problem(await web.post("/", json={}), 500)["code"] == "OUTPUT"
+        async with aconnect_sse(web, "POST", "/stream", json={}) as source:
+            events = told(await read(source))
+        async with connect(url.replace("http", "ws") + "/ws", proxy=None) as socket:
+            await socket.send('{"type": "start", "id": "a", "input": {}}')
+            heard = [json.loads(await socket.recv()) for _ in range(2)]
+    assert [(name, data["code"]) for name, data in events] == [("error", "OUTPUT")]
+    assert [(one["type"], one["data"].get("code")) for one in heard] == [("started", None), ("error", "OUTPUT")]
+    assert "hunter2" not in caplog.text + json.dumps([events, heard])
+
+
+async def test_an_input_s_model_whose_own_code_fails_ends_no_other_trace_of_its_socket(caplog):
+    @node
+    async def takes(fussy: Fussy) -> str:
+        return await asyncio.Event().wait() or fussy.text
+
+    app = flow_app(create(takes), input=Fussy, authenticate=anybody)
+    async with serving(app) as url, connect(url.replace("http", "ws") + "/ws", proxy=None) as socket:
+        heard = []
+        for name, text in (("a", "fine"), ("b", "odd"), ("c", "fine")):
+            await socket.send(json.dumps({"type": "start", "id": name, "input": {"text": text}}))
+            heard.append(json.loads(await socket.recv()))
+    assert [(one["type"], one["id"]) for one in heard] == [("started", "a"), ("error", "b"), ("started", "c")]
+    assert heard[1]["data"]["status"] == 500
+    assert "KeyError" in caplog.text
+
+
 async def test_every_output_of_several_is_told():
     async with serving(served()) as url, client(url) as web:
         async with aconnect_sse(web, "POST", "/stream", json={"outputs": 3}) as source:
@@ -127,6 +175,18 @@ async def test_a_client_that_leaves_cancels_its_trace_also_while_the_node_is_sil
         await until(lambda: watch.cancelled == 1, seconds=1)
         await until(lambda: watch.running == 0)
         assert (await web.get(f"/traces/{trace_id}")).json()["state"] == "cancelled"
+
+
+async def test_a_middleware_that_compresses_holds_no_event_back():
+    watch = Watch()
+    app = served(watch)
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    async with serving(app) as url, client(url) as web:
+        async with aconnect_sse(web, "POST", "/stream", json={"words": ["a"], "forever": True}) as source:
+            async with asyncio.timeout(5):
+                assert [event.event for event in await read(source, 1)] == ["chunk"]
+            await source.response.aclose()
+        await until(lambda: watch.cancelled == 1)
 
 
 async def test_a_trace_is_started_and_read_elsewhere():

@@ -13,6 +13,7 @@ import uvicorn
 from pydantic import BaseModel, Field
 
 from penguiflow import Context, FlowError, Message, create, node
+from penguiflow_asgi.serving import Server
 
 
 class Ask(BaseModel):
@@ -87,10 +88,10 @@ def speaking(watch: Watch | None = None, **options: Any):
 
 
 @asynccontextmanager
-async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
-    """Serve an app on a free port; its address."""
+async def serving(app: Any, drains: bool = False, **options: Any) -> AsyncIterator[str]:
+    """Serve an app on a free port, by uvicorn itself or by ours that drains; its address."""
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, **options)
-    server = uvicorn.Server(config)
+    server = Server(config, [app]) if drains else uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     task = asyncio.create_task(server.serve([listener]))
     try:

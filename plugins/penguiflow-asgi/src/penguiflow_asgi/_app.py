@@ -7,7 +7,7 @@ The lifespan runs the flow. Everything that is refused is a problem that says wh
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -19,13 +19,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from penguiflow import FlowError, PenguiFlow
-from penguiflow_asgi._auth import Authenticate, Denied, anybody, tenant_of
+from penguiflow_asgi._auth import Authenticate, Bearer, Denied, anybody, tenant_of
 from penguiflow_asgi._envelope import TIMEOUT_HEADER, body_of, enveloped, payload_of, timeout_of
 from penguiflow_asgi._events import Telling, unwritable
 from penguiflow_asgi._graph import graph_json
 from penguiflow_asgi._limits import Limits
 from penguiflow_asgi._openapi import openapi
-from penguiflow_asgi._problems import Problem, log, log_failed, problem_of
+from penguiflow_asgi._problems import Problem, broken, log, log_failed, problem_of
 from penguiflow_asgi._sockets import Conversation, same_origin
 from penguiflow_asgi._sse import SSE_HEADERS, EventStream, not_kept, unless_left
 from penguiflow_asgi._traces import Served, Traces
@@ -33,6 +33,7 @@ from penguiflow_asgi._wire import json_text
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "html": "text/html", "json": "application/json"}
 _LARGEST = 999_999_999
+_CLIENT_LEFT = 499  # as nginx has it
 
 
 class FlowApp(Starlette):
@@ -55,7 +56,9 @@ class FlowApp(Starlette):
         self._input: TypeAdapter[Any] = input_
         self._many: bool = many
         self._origins: frozenset[str] = frozenset(origins)
-        self._description = openapi(flow.name, input_, output, secured=authenticate is not anybody)
+        self._description = openapi(
+            flow.name, input_, output, secured=authenticate is not anybody, bearer=isinstance(authenticate, Bearer)
+        )
         super().__init__(
             routes=self._routes(),
             exception_handlers={
@@ -89,15 +92,23 @@ class FlowApp(Starlette):
         Starlette runs no lifespan of an app that is mounted: give this one to the outer app, as in
         `FastAPI(lifespan=app.lifespan)`.
         """
-        if self.flow.running:
-            yield
-            return
-        async with self.flow:
+        own = not self.flow.running
+        self._traces.open()
+        async with self.flow if own else nullcontext():
             try:
                 yield
             finally:
                 await self._traces.close()
-                await self.flow.stop(self.limits.drain_s)
+                if own:
+                    await self.flow.stop(self.limits.drain_s)
+
+    async def drain(self) -> None:
+        """Let no trace begin, and those end that clients read: for `drain_s`, then they are cancelled.
+
+        Before a server closes its connections: `penguiflow_asgi.serving` does that. `/ready` and whoever asks for
+        another trace get a 503 meanwhile. The lifespan ends it.
+        """
+        await self._traces.drain()
 
     async def _tenant(self, connection: HTTPConnection) -> str:
         return await tenant_of(connection, self._authenticate)
@@ -145,7 +156,7 @@ class FlowApp(Starlette):
         try:
             told = [tell(payload) for payload in payloads]
             return json_text(told if self._many else told[0] if told else None)
-        except ValueError as error:
+        except Exception as error:  # a model's own code may raise anything
             raise unwritable(error, trace_id) from None
 
     async def _stream(self, request: Request) -> Response:
@@ -153,7 +164,8 @@ class FlowApp(Starlette):
 
     async def _start(self, request: Request) -> Response:
         served = await self._begun(request)
-        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": f"{served.trace_id}"})
+        location = f"traces/{served.trace_id}"
+        return JSONResponse({"trace_id": served.trace_id}, 201, {**_about(served), "location": location})
 
     async def _events(self, request: Request) -> Response:
         served = self._traces.find(await self._tenant(request), request.path_params["trace_id"])
@@ -296,9 +308,10 @@ async def _not_here(connection: HTTPConnection, found: Exception) -> Response:
     return await _refused(connection, Problem(found.status_code, f"{found.detail}.", found.headers))
 
 
-async def _gone(connection: HTTPConnection, _: Exception) -> None:
+async def _gone(connection: HTTPConnection, _: Exception) -> Response:
     log.info("%r: the client left before it had an answer", connection.scope["path"])
+    return Response(None, _CLIENT_LEFT)  # nobody gets it, but a middleware may wait for one
 
 
 async def _broken(connection: HTTPConnection, _: Exception) -> Response:
-    return Problem(500, "the service failed: its log has more").response()
+    return broken().response()

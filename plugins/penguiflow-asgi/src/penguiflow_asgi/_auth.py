@@ -37,6 +37,22 @@ def anybody(connection: HTTPConnection) -> str:
     return "default"
 
 
+class Bearer:
+    """Knows clients by their tokens."""
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._known: list[tuple[bytes, str]] = [(_digest(token), tenant) for token, tenant in tokens.items()]
+
+    def __call__(self, connection: HTTPConnection) -> str:
+        """The tenant."""
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        given = _digest(token.strip())
+        tenants = [tenant for digest, tenant in self._known if hmac.compare_digest(digest, given)]
+        if scheme.lower() != "bearer" or not tenants:
+            raise Denied("send a token that is known here: Authorization: Bearer TOKEN")
+        return tenants[0]
+
+
 def bearer(tokens: Mapping[str, str]) -> Authenticate:
     """Lets in who brings one of these tokens, as in `Authorization: Bearer TOKEN`.
 
@@ -46,21 +62,13 @@ def bearer(tokens: Mapping[str, str]) -> Authenticate:
         tokens: From each token to its tenant.
 
     Raises:
-        ValueError: there is no token, or a token or tenant is empty.
+        ValueError: there is no token, or a token or tenant is empty, or no header can carry a token.
     """
     if not tokens or not all(tokens) or not all(tokens.values()):
         raise ValueError("bearer() takes a token and a tenant for each client, none of them empty")
-    known = [(_digest(token), tenant) for token, tenant in tokens.items()]
-
-    def authenticate(connection: HTTPConnection) -> str:
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        given = _digest(token.strip())
-        tenants = [tenant for digest, tenant in known if hmac.compare_digest(digest, given)]
-        if scheme.lower() != "bearer" or not tenants:
-            raise Denied("send a token that is known here: Authorization: Bearer TOKEN")
-        return tenants[0]
-
-    return authenticate
+    if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
+        raise ValueError("a bearer token is of printable ASCII without spaces: no header carries another")
+    return Bearer(tokens)
 
 
 def _digest(token: str) -> bytes:

@@ -76,7 +76,7 @@ def payload_of(body: bytes | str, adapter: TypeAdapter[Any]) -> Any:
     except RecursionError:
         errors = [{"type": "json_invalid", "loc": [], "msg": "Invalid JSON: it is nested too deeply"}]
     if [one["type"] for one in errors] == ["json_invalid"] and not errors[0]["loc"]:
-        raise Problem(400, f"the body is no JSON: {errors[0]['msg']}")
+        raise Problem(400, f"this is no JSON: {errors[0]['msg']}")
     raise Problem(422, "the input isn't what this flow takes: see errors", errors=errors)
 
 
@@ -86,23 +86,22 @@ def timeout_of(text: str | None, ceiling: float | None) -> float | None:
     Raises:
         Problem: it is no number above 0.
     """
-    if text is None:
-        return ceiling
     try:
-        seconds = float(text)
+        return capped(None if text is None else float(text), ceiling, TIMEOUT_HEADER)
     except ValueError:
-        seconds = math.nan
-    return capped(seconds, ceiling)
+        return capped(math.nan, ceiling, TIMEOUT_HEADER)
 
 
-def capped(seconds: float, ceiling: float | None) -> float:
+def capped(seconds: float | None, ceiling: float | None, name: str) -> float | None:
     """The seconds that a trace may take, of those that the client wants.
 
     Raises:
         Problem: it is no number above 0.
     """
+    if seconds is None:
+        return ceiling
     if not (math.isfinite(seconds) and seconds > 0):
-        raise Problem(400, f"{TIMEOUT_HEADER} is a number of seconds above 0, such as 2.5")
+        raise Problem(400, f"{name} is a number of seconds above 0, such as 2.5")
     return seconds if ceiling is None else min(seconds, ceiling)
 
 

@@ -101,7 +101,7 @@ class Events:
                 self._tell_chunk(item)
             else:
                 self._tell_output(item.payload if isinstance(item, Message) else item)
-        except ValueError as error:
+        except Exception as error:  # a model's own code may raise anything
             self._end(unwritable(error, self._trace_id))
 
     def _tell_chunk(self, chunk: StreamChunk) -> None:
@@ -129,7 +129,7 @@ class Events:
         self._kept.add(Event(self.last, name, data))
 
 
-def unwritable(error: ValueError, trace_id: str) -> FlowError:
+def unwritable(error: Exception, trace_id: str) -> FlowError:
     """An output that can't be told. What is wrong with it may quote it, so that is for the service alone."""
     kind = type(error).__name__
     return FlowError(

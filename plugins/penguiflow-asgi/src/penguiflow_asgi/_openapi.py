@@ -45,8 +45,18 @@ class Health(BaseModel):
     status: str
 
 
-def openapi(title: str, input_: TypeAdapter[Any], output: TypeAdapter[Any], secured: bool) -> dict[str, Any]:
-    """The description, without the address that it is served at."""
+def openapi(
+    title: str, input_: TypeAdapter[Any], output: TypeAdapter[Any], secured: bool, bearer: bool
+) -> dict[str, Any]:
+    """The description, without the address that it is served at.
+
+    Args:
+        title: The flow's name.
+        input_: What it is asked.
+        output: What it gives.
+        secured: Whether not everybody is let in.
+        bearer: Whether a bearer token is what lets in; else only the service's author knows.
+    """
     refs, definitions = TypeAdapter.json_schemas(
         [
             ("input", "validation", input_),
@@ -62,7 +72,7 @@ def openapi(title: str, input_: TypeAdapter[Any], output: TypeAdapter[Any], secu
         "paths": _paths(schema, secured),
         "components": {"schemas": definitions.get("$defs", {})},
     }
-    if secured:
+    if bearer:
         found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"bearer": []}]
     return found
@@ -198,7 +208,7 @@ def _paths(schema: dict[str, Any], secured: bool) -> dict[str, Any]:
 
 
 _MEANINGS = {
-    400: "The body is no JSON, or a header isn't what it should be.",
+    400: "It is no JSON, or a header isn't what it should be.",
     401: "The client hasn't said who it is.",
     403: "The client may not.",
     404: "There is no such thing, or it isn't the client's.",

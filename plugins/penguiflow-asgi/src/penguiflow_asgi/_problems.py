@@ -67,6 +67,11 @@ def no_room(status: int, detail: str, retry_after_s: int) -> Problem:
     return Problem(status, detail, {"retry-after": str(retry_after_s)})
 
 
+def broken() -> Problem:
+    """Something raised that should not."""
+    return Problem(500, "the service failed: its log has more")
+
+
 def problem_of(error: FlowError, trace_id: str, expose: bool, statuses: Mapping[str, int]) -> Problem:
     """A trace that did not complete."""
     code = str(error.code)

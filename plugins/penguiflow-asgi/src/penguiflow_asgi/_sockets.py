@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from penguiflow import Message
 from penguiflow_asgi._envelope import capped, payload_of
-from penguiflow_asgi._problems import Problem, log
+from penguiflow_asgi._problems import Problem, broken, log
 from penguiflow_asgi._traces import Served, Traces
 from penguiflow_asgi._wire import json_text
 
@@ -47,7 +47,7 @@ class Cancel(BaseModel):
     id: str = Field(min_length=1, max_length=64)
 
 
-_COMMANDS: TypeAdapter[Start | Cancel] = TypeAdapter(Start | Cancel)
+_COMMANDS: TypeAdapter[Start | Cancel] = TypeAdapter(Annotated[Start | Cancel, Field(discriminator="type")])
 
 
 def same_origin(socket: WebSocket, origins: frozenset[str]) -> bool:
@@ -75,7 +75,7 @@ class Conversation:
         self._adapter: TypeAdapter[Any] = adapter
         self._envelope: Callable[[Any], Message[Any]] = envelope
         self._sending = asyncio.Lock()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._served: dict[str, Served] = {}
 
     async def run(self) -> None:
@@ -110,6 +110,9 @@ class Conversation:
         except Problem as problem:
             log.info("a message on a socket of %r was refused: %d", self._tenant, problem.status)
             await self._say("error", _name_in(text), json_text(problem.body))
+        except Exception:  # from code of the input's model: no reason to end the other traces
+            log.exception("a message on a socket of %r failed", self._tenant)
+            await self._say("error", _name_in(text), json_text(broken().body))
         return None
 
     async def _obey(self, text: str) -> None:
@@ -123,16 +126,18 @@ class Conversation:
 
     async def _start(self, command: Start) -> None:
         limits = self._traces.limits
-        if command.id in self._tasks:
+        if command.id in self._served:
             raise Problem(409, "a trace of this id goes on here: give each its own")
-        if len(self._tasks) >= limits.traces_per_socket:
+        if len(self._served) >= limits.traces_per_socket:
             raise Problem(429, f"{limits.traces_per_socket} traces go on here, as many as may: wait for one")
         payload = payload_of(json_text(command.input), self._adapter)
-        timeout_s = limits.timeout_s if command.timeout_s is None else capped(command.timeout_s, limits.timeout_s)
+        timeout_s = capped(command.timeout_s, limits.timeout_s, "timeout_s")
         served = self._traces.start(self._tenant, self._envelope(payload), timeout_s)
         await self._traces.take(served, fixed=True)
         self._served[command.id] = served
-        self._tasks[command.id] = asyncio.create_task(self._tell(command.id, served))
+        task = asyncio.create_task(self._tell(command.id, served))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _tell(self, name: str, served: Served) -> None:
         """Send a trace's events as they come."""
@@ -141,7 +146,7 @@ class Conversation:
             events, after = self._traces.events(served), 0
             while (event := await events.next(after)) is not None:
                 if events.ended and event.number == events.last:
-                    self._free(name)  # before the client can know: it may use the name again
+                    del self._served[name]  # before the client can know: it may use the name again
                 await self._send(event.frame(name))
                 after = event.number
         except (WebSocketDisconnect, OSError) as error:
@@ -149,13 +154,9 @@ class Conversation:
             self._give_up()
             await self._close(GOING_AWAY)
         finally:
-            self._free(name, served)
+            if self._served.get(name) is served:
+                del self._served[name]
             await self._traces.leave(served)
-
-    def _free(self, name: str, served: Served | None = None) -> None:
-        if served is None or self._served.get(name) is served:
-            self._served.pop(name, None)
-            self._tasks.pop(name, None)
 
     async def _say(self, kind: str, name: str | None, data: str) -> None:
         await self._send(f'{{"type":"{kind}","id":{json.dumps(name)},"data":{data}}}')
@@ -173,16 +174,18 @@ class Conversation:
 
     def _give_up(self) -> None:
         """The client takes nothing: no other trace needs to find that out for itself."""
-        for task in self._tasks.values():
+        for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
 
     async def _end(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for served in self._served.values():  # whose task was cancelled before its first step
+            await self._traces.leave(served)
 
 
 def _name_in(text: str) -> str | None:

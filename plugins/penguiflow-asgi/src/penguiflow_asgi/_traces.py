@@ -2,19 +2,21 @@
 
 Rules: a tenant finds his own traces and no others; to him the others don't exist. One reader at a time; a client that
 comes back takes over from its own lost connection. A trace that nobody reads is cancelled when its time is up. A trace
-holds a place among its tenant's until its last event was read or its time is up, so what is kept is bounded.
+holds a place among its tenant's until its last event was read or its time is up, so what is kept is bounded. While
+they drain no trace begins; each goes on for its reader, and is cancelled when it takes too long.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
 
 from penguiflow import FlowStateError, Message, PenguiFlow, TraceHandle
 from penguiflow_asgi._events import Events, Kept, Telling
 from penguiflow_asgi._limits import Limits
-from penguiflow_asgi._problems import Problem, no_room
+from penguiflow_asgi._problems import Problem, log, no_room
 
 _REMEMBERED = 1_000
 
@@ -48,6 +50,7 @@ class Traces:
         self._tenants: dict[str, dict[str, Served]] = {}
         self._over: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._ending: set[asyncio.Task[bool]] = set()
+        self._emptied: asyncio.Event | None = None  # while they drain
 
     def check_running(self) -> None:
         """Refuse whoever comes while nothing runs.
@@ -55,7 +58,7 @@ class Traces:
         Raises:
             Problem: the flow isn't running.
         """
-        if not self.flow.running:
+        if self._emptied is not None or not self.flow.running:
             raise no_room(
                 503,
                 f"flow {self.flow.name!r} isn't running: it is stopping, or the app's lifespan never ran "
@@ -153,7 +156,7 @@ class Traces:
         served.free.set()
         if evicted:  # who comes may be gone before he is here
             self._wait(served, max(self.limits.linger_s, self.limits.attach_s))
-        elif linger and self.limits.linger_s and self.flow.running:
+        elif linger and self.limits.linger_s and self.flow.running and self._emptied is None:
             self._wait(served, self.limits.linger_s)
         else:
             await self.cancel(served)
@@ -165,13 +168,38 @@ class Traces:
         await served.handle.cancel()
         self._remember(served)
 
+    def open(self) -> None:
+        """Let traces begin: again, if they were drained."""
+        self._emptied = None
+
+    async def drain(self) -> None:
+        """Let no trace begin, and those end that somebody reads. Who is late is cancelled, and its reader told."""
+        self._emptied = asyncio.Event()
+        await self.close()
+        if await self._empty(self._emptied, self.limits.drain_s):
+            return
+        late = self._all()
+        log.warning("%d traces still went on after %s s: cancelled", len(late), self.limits.drain_s)
+        await asyncio.gather(*(self.cancel(served) for served in late))
+        await self._empty(self._emptied, self.limits.idle_s)
+
+    async def _empty(self, emptied: asyncio.Event, seconds: float | None) -> bool:
+        if self._tenants:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await emptied.wait()
+        return not self._tenants
+
     async def close(self) -> None:
         """Cancel what nobody reads: nobody can come back for it."""
-        idle = [one for mine in self._tenants.values() for one in mine.values() if one.reader is None]
-        for served in idle:
-            await self.cancel(served)
+        for served in self._all():
+            if served.reader is None:
+                await self.cancel(served)
         if self._ending:
             await asyncio.wait(self._ending)
+
+    def _all(self) -> list[Served]:
+        return [served for mine in self._tenants.values() for served in mine.values()]
 
     def _wait(self, served: Served, seconds: float) -> None:
         served.timer = asyncio.get_running_loop().call_later(seconds, self._expired, served)
@@ -189,6 +217,8 @@ class Traces:
         mine = self._tenants.get(served.tenant, {})
         if mine.pop(served.trace_id, None) is not None and not mine:
             del self._tenants[served.tenant]
+        if self._emptied is not None and not self._tenants:
+            self._emptied.set()
 
     def _remember(self, served: Served) -> None:
         """How it ended, for those who ask for its state."""
