@@ -57,6 +57,7 @@ async def following(folder: Path, *arguments: str, **environ: str) -> AsyncItera
         env=os.environ | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored below a shell's background job
     )
     assert process.stdout is not None
     try:

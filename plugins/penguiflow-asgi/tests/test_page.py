@@ -19,6 +19,7 @@ from penguiflow_asgi import Limits, anybody, flow_app
 
 ROOT = Path(__file__).parents[3]
 QUESTION = "How does the with statement work?"
+expect.set_options(timeout=30_000)  # a busy machine answers slowly
 
 
 @asynccontextmanager

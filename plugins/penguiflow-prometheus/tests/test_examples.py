@@ -47,7 +47,13 @@ def test_the_counters_of_the_flow_that_is_seen_four_ways(tmp_path: Path):
 def shop() -> Iterator[int]:
     """The example while it sells; its port."""
     command = [sys.executable, str(EXAMPLE / "main.py"), "--serve", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored below a shell's background job
+    ) as process:
         assert process.stdout is not None
         try:
             said = process.stdout.readline()
