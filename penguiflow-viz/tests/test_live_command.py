@@ -65,7 +65,11 @@ async def following(folder: Path, *arguments: str, **environ: str) -> AsyncItera
             yield (await process.stdout.readline()).decode().strip()
     finally:
         process.send_signal(signal.SIGINT)
-        _, told = await asyncio.wait_for(process.communicate(), 30)
+        try:
+            _, told = await asyncio.wait_for(process.communicate(), 30)
+        except TimeoutError:
+            process.kill()
+            raise
     assert (process.returncode, b"Traceback" in told) == (130, False), told.decode()
 
 
