@@ -16,6 +16,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 from docutils import nodes
@@ -107,7 +108,8 @@ def signature(
 ) -> tuple[str | None, str | None] | None:
     if what == "class" and inspect.isclass(thing) and arguments is not None:
         shown = _of_fields(thing) if _is_model(thing) else _of_constructor(thing)
-        return (None if shown is None else stringify_signature(shown, unqualified_typehints=True)), None
+        text = "" if shown is None else stringify_signature(shown, unqualified_typehints=True)
+        return re.sub(r"(Callable\[)\[(\S*\bP)\]", r"\1\2", text), None  # a ParamSpec is no list
     return None
 
 
@@ -154,7 +156,7 @@ def _spelled(value: Any) -> str:
 
 def _of_constructor(cls: type) -> inspect.Signature | None:
     """The constructor; `None` if only the kernel can call it."""
-    if getattr(cls, "_is_protocol", False):
+    if getattr(cls, "_is_protocol", False) or issubclass(cls, Enum):
         return None
     declared = inspect.signature(cls)
     maker = cls.__init__ if cls.__init__ is not object.__init__ else cls.__new__  # type: ignore[misc]
@@ -163,7 +165,7 @@ def _of_constructor(cls: type) -> inspect.Signature | None:
     for parameter in declared.parameters.values():
         hint = hints.get(parameter.name, parameter.empty)
         if not _is_private(hint):
-            made = str(parameter.default) == "<factory>"
+            made = str(parameter.default) == "<factory>" or str(parameter.default).startswith("_")
             kept.append(parameter.replace(annotation=hint, **({"default": _Spelled("...")} if made else {})))
         elif parameter.default is parameter.empty:
             return None
@@ -172,7 +174,7 @@ def _of_constructor(cls: type) -> inspect.Signature | None:
 
 def _is_private(hint: Any) -> bool:
     """Whether a type is one of ours that isn't public, or is made of one."""
-    parts = typing.get_args(hint)
+    parts = typing.get_args(hint) or getattr(hint, "__pydantic_generic_metadata__", {}).get("args")  # `Message[Any]`
     if parts:
         return any(map(_is_private, parts))
     module = getattr(hint, "__module__", "")

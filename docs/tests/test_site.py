@@ -6,25 +6,39 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 from sphinx.util.inventory import InventoryFile
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
-MODULES = [
-    "penguiflow",
-    "penguiflow.testkit",
-    "penguiflow_asgi",
-    "penguiflow_mlflow",
-    "penguiflow_otel",
-    "penguiflow_policy",
-    "penguiflow_prometheus",
-    "penguiflow_viz",
-]
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SITE = DOCS / "_build" / "html"
+PAGES = sorted(page.relative_to(SITE).as_posix() for page in SITE.rglob("*.html") if "_static" not in page.parts)
+PACKAGES = sorted(
+    path.parent.name
+    for pattern in ("*/src/*/__init__.py", "plugins/*/src/*/__init__.py")
+    for path in ROOT.glob(pattern)
+)
+MODULES = ["penguiflow", "penguiflow.testkit", *(name for name in PACKAGES if name != "penguiflow_template")]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 HERE = ("file:", "data:", "chrome:", "about:")
+SWITCHES = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SHOWN_IMAGES = "const shown = [...document.images].filter(image => image.offsetParent !== null);"
 
 
 @pytest.fixture(scope="module")
@@ -41,52 +55,93 @@ def test_every_public_name_stands_in_the_reference_once(documented: Counter[str]
     assert {name: documented[name] for name in names if documented[name] != 1} == {}
 
 
+def test_there_is_a_page_for_each_distribution_and_each_example():
+    folders = [
+        path.parent for pattern in ("*/pyproject.toml", "plugins/*/pyproject.toml") for path in ROOT.glob(pattern)
+    ]
+    examples = [path.parent for path in ROOT.glob("examples/*/README.md")]
+    wanted = {f"distributions/{folder.name}.html" for folder in folders} | {f"examples/{e.name}.html" for e in examples}
+    assert sorted(wanted - set(PAGES)) == [], "a page of docs/ has to include its README"
+    assert len(wanted) > 20
+
+
 def test_no_link_leads_nowhere():
-    checker = [str(Path(sys.executable).with_name("linkchecker")), "--no-status", "--no-warnings", "--output=csv"]
-    done = subprocess.run(
-        [*checker, "--ignore-url=^https?://", str(SITE / "index.html")],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
+    """Anchors are looked at when the site is built: one that isn't there is a warning, and fails the build."""
+    with tempfile.TemporaryDirectory() as folder:  # root's LinkChecker becomes nobody, who may read nothing else
+        os.chmod(folder, 0o755)
+        site = shutil.copytree(SITE, Path(folder) / "site")
+        command = [str(Path(sys.executable).with_name("linkchecker")), "--no-status", "--no-warnings", "--output=csv"]
+        command += ["--ignore-url=^https?://", str(site / "index.html")]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     found = [line for line in done.stdout.splitlines() if line and not line.startswith(("#", "urlname"))]
     assert (found, done.returncode) == ([], 0), done.stderr
 
 
-@pytest.mark.skipif(
-    not (CHROMIUM and DRIVER) and "CI" not in os.environ,
-    reason="needs Debian's chromium and chromium-driver: `make system` under CI, or apt install them",
-)
-@pytest.mark.parametrize("page", ["index", "architecture", "reference/penguiflow", "tutorial"])
-def test_a_page_is_whole_without_a_network(page: str, tmp_path: Path):
-    from selenium import webdriver
+# --- in a browser ---------------------------------------------------------------------------------
 
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    if not (CHROMIUM and DRIVER):
+        missing = "there is no chromium, or no chromedriver: install Debian's chromium and chromium-driver"
+        pytest.fail(f"{missing}, and CI is set") if os.environ.get("CI") else pytest.skip(missing)
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path}",
-    ):
-        options.add_argument(argument)
-    options.page_load_strategy = "normal"  # all of it, images too
+    options.binary_location = CHROMIUM
+    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
-        browser.get((SITE / f"{page}.html").as_uri())
-        logged = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-        asked = [
-            event["params"]["request"]["url"] for event in logged if event["method"] == "Network.requestWillBeSent"
-        ]
-        assert [url for url in asked if not url.startswith(HERE)] == []
-        assert browser.execute_script("return [...document.styleSheets].every(sheet => sheet.ownerNode.sheet)")
-        assert browser.execute_script("return [...document.images].every(image => image.naturalWidth > 0)")
-        assert browser.get_log("browser") == []
+        yield driver
     finally:
-        browser.quit()
+        driver.quit()
+
+
+def asked_for(browser: webdriver.Chrome) -> list[str]:
+    """What the browser has asked for since it was asked last."""
+    logged = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in logged if event["method"] == "Network.requestWillBeSent"]
+
+
+@pytest.mark.parametrize("page", ["index", "architecture", "reference/penguiflow", "tutorial"])
+def test_a_page_is_whole_without_a_network(browser: webdriver.Chrome, page: str):
+    asked_for(browser)
+    browser.get((SITE / f"{page}.html").as_uri())
+    asked = asked_for(browser)
+    assert any(url.endswith(f"{page}.html") for url in asked)
+    assert [url for url in asked if not url.startswith(HERE)] == []
+    assert browser.execute_script("return [...document.styleSheets].every(sheet => sheet.ownerNode.sheet)")
+    assert browser.execute_script(SHOWN_IMAGES + "return shown.every(image => image.naturalWidth > 0)")
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_drawing_is_shown_in_the_reader_s_theme(browser: webdriver.Chrome, theme: str):
+    browser.get((SITE / "architecture.html").as_uri())
+    browser.execute_script("document.body.dataset.theme = arguments[0]", theme)
+    shown = browser.execute_script(SHOWN_IMAGES + "return shown.map(image => image.src)")
+    assert [source for source in shown if not source.endswith(f"-{theme}.svg")] == []
+    assert len(shown) == 4
+
+
+def test_the_search_works_without_a_server(browser: webdriver.Chrome):
+    asked_for(browser)
+    browser.get(f"{(SITE / 'search.html').as_uri()}?q=deadline_s")
+    found = WebDriverWait(browser, 30).until(
+        lambda driver: [
+            link.get_attribute("href") for link in driver.find_elements("css selector", "#search-results a")
+        ]
+    )
+    assert any("reference/penguiflow.html" in link for link in found)
+    assert [url for url in asked_for(browser) if not url.startswith(HERE)] == []
+
+
+def test_no_page_is_wider_than_a_phone(browser: webdriver.Chrome):
+    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wide = {}
+    for page in PAGES:
+        browser.get((SITE / page).as_uri())
+        wide[page] = browser.execute_script("return document.documentElement.scrollWidth")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert {page: width for page, width in wide.items() if width > 400} == {}
