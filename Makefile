@@ -145,7 +145,7 @@ dist: $(DEV) ## build the wheel and the sdist of each distribution into dist/
 	@$(RUN) -m twine check --strict dist/*
 
 clean: ## remove what the other commands made
-	@rm -rf .venv .venv-* .bench demo dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* .bench demo dist build docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BASE): pyproject.toml constraints.txt

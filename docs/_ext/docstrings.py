@@ -9,13 +9,13 @@ where it is public; one of another project is shown as text.
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib
 import inspect
 import re
 import sys
 import types
 import typing
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util.inspect import stringify_signature
 from sphinx.util.typing import stringify_annotation
 
@@ -42,11 +42,11 @@ CODE = re.compile(r"(?P<before>\w?)(?<!`)`(?P<code>[^`]+)`(?!`)(?P<after>\w?)")
 NAME = re.compile(r"[A-Z]\w+")
 
 
-def public(modules: tuple[str, ...] = MODULES) -> Iterator[tuple[str, str, Any]]:
+@functools.cache
+def public() -> tuple[tuple[str, str, Any], ...]:
     """Module, name and value of all that is public."""
-    for module in modules:
-        loaded = importlib.import_module(module)
-        yield from ((module, name, getattr(loaded, name)) for name in loaded.__all__)
+    loaded = [(module, importlib.import_module(module)) for module in MODULES]
+    return tuple((path, name, getattr(module, name)) for path, module in loaded for name in module.__all__)
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -159,14 +159,15 @@ def _of_constructor(cls: type) -> inspect.Signature | None:
     if getattr(cls, "_is_protocol", False) or issubclass(cls, Enum):
         return None
     declared = inspect.signature(cls)
-    maker = cls.__init__ if cls.__init__ is not object.__init__ else cls.__new__  # type: ignore[misc]
+    maker = cls.__init__ if cls.__init__ is not object.__init__ else cls.__new__
     hints = typing.get_type_hints(maker)
     kept = []
     for parameter in declared.parameters.values():
         hint = hints.get(parameter.name, parameter.empty)
         if not _is_private(hint):
-            made = str(parameter.default) == "<factory>" or str(parameter.default).startswith("_")
-            kept.append(parameter.replace(annotation=hint, **({"default": _Spelled("...")} if made else {})))
+            unsaid = str(parameter.default) == "<factory>" or str(parameter.default).startswith("_")
+            default = _Spelled("...") if unsaid else parameter.default
+            kept.append(parameter.replace(annotation=hint, default=default))
         elif parameter.default is parameter.empty:
             return None
     return declared.replace(parameters=kept, return_annotation=inspect.Signature.empty)
