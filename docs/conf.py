@@ -35,5 +35,6 @@ html_copy_source = False
 html_domain_indices = False
 html_use_index = False
 html_show_sphinx = False
+highlight_language = "none"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
