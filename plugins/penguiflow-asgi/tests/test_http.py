@@ -262,6 +262,13 @@ async def test_a_trace_that_nobody_reads_is_given_up():
         assert state.json()["state"] == "cancelled"
 
 
+async def test_how_a_trace_ended_is_remembered_but_not_for_ever():
+    async with serving(served()) as url, client(url, "secret-a") as web:
+        ids = [(await web.post("/", json={})).headers["x-trace-id"] for _ in range(1_002)]
+        found = [(await web.get(f"/traces/{trace_id}")).status_code for trace_id in ids[:5]]
+    assert found == [404, 404, 200, 200, 200]
+
+
 async def test_several_outputs_are_a_list_if_that_was_promised():
     async with serving(served(many=True)) as url, client(url, "secret-a") as web:
         for count in (0, 1, 3):

@@ -55,6 +55,20 @@ async def test_what_is_late_is_cancelled_and_every_kind_of_client_is_told():
         assert watch.running == 0
 
 
+async def test_nothing_lingers_while_it_drains():
+    watch = Watch()
+    app = served(watch, linger_s=30)
+    async with serving(app, drains=True) as url, client(url) as web:
+        async with aconnect_sse(web, "POST", "/stream", json={"words": ["a"], "forever": True}) as source:
+            await anext(source.aiter_sse())
+            draining = asyncio.create_task(app.drain())
+            is_problem(await web.get("/ready"), 503)
+            await source.response.aclose()
+        async with asyncio.timeout(5):
+            await draining
+        assert watch.cancelled == 1
+
+
 async def test_what_was_drained_can_run_again():
     app = served(Watch())
     for _ in range(2):

@@ -198,6 +198,19 @@ async def test_a_trace_is_started_and_read_elsewhere():
         assert (await web.get(f"/traces/{trace_id}")).json()["state"] == "completed"
 
 
+async def test_a_trace_that_has_found_its_reader_waits_for_none_any_more():
+    watch = Watch()
+    async with serving(served(watch, attach_s=0.1, heartbeat_s=0.05)) as url, client(url) as web:
+        trace_id = await begin(web, forever=True)
+        async with web.stream("GET", f"/traces/{trace_id}/events") as response:
+            beats = 0
+            async for line in response.aiter_lines():
+                beats += line == ": still there"
+                if beats == 6:
+                    break
+            assert watch.running == 1
+
+
 async def test_a_client_that_comes_back_goes_on_where_it_was():
     words = [str(number) for number in range(200)]
     async with serving(served(linger_s=30)) as url, client(url) as web:
