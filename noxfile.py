@@ -15,6 +15,7 @@ its sources, so it is installed from where it stands; so are all, for the site, 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -117,6 +118,7 @@ def docs(session: nox.Session) -> None:
     paths = [f"./{FOLDERS[distribution]}{extras.get(distribution, '')}" for distribution in [KERNEL, *PLUGINS]]
     session.install("--constraint", "constraints.txt", *(part for path in paths for part in ("--editable", path)))
     site = "docs/_build/html"
+    shutil.rmtree(site, ignore_errors=True)  # a page that is gone
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", site)
     if session.posargs:
         session.run("python", "-m", "pytest", "docs/tests", *session.posargs)
