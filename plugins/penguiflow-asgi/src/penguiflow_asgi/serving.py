@@ -45,7 +45,10 @@ class Server(uvicorn.Server):
 
 
 def serve(app: Any, *mounted: FlowApp, **options: Any) -> None:
-    """Serve an app until SIGINT or SIGTERM, then let its traces end, and return.
+    """Serve an app until SIGINT or SIGTERM, then let its traces end.
+
+    It returns after SIGINT. After SIGTERM the process ends by that signal, as uvicorn has it: nothing runs after this,
+    no `atexit` either. What is to be put away belongs in the app's lifespan.
 
     Args:
         app: What `flow_app` gave, or an app in which such are mounted.
