@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.utils.programs import ROOT, ran
+
 DEMO = ROOT / "examples" / "testkit_demo"
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return ran(*command, cwd=ROOT, timeout=120).stdout
 
 
 def untimed(source: str) -> str:

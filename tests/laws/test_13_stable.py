@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penguiflow import ExportRequest, Node, NodePolicy, create, hookimpl, join_k, node, subflow
 from tests.utils.flowtestkit import virtual_time
-
-ROOT = Path(__file__).parents[2]
+from tests.utils.programs import ran
 
 PROGRAM = """
 import asyncio, logging
@@ -136,16 +131,7 @@ asyncio.run(main())
 
 @lru_cache
 def printed(seed: str, program: str = PROGRAM) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return ran("-c", program, PYTHONHASHSEED=seed).stdout
 
 
 @pytest.mark.parametrize("seed", ["1", "2", "3", "4"])

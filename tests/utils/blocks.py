@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests.utils.programs import ROOT, foreign, ran
+
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 _BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.DOTALL | re.MULTILINE)
-_FOREIGN = re.compile(r"^\s*(from|import) penguiflow_", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -32,7 +29,7 @@ class Block(NamedTuple):
     @property
     def foreign(self) -> bool:
         """Whether it imports a distribution beside the kernel."""
-        return _FOREIGN.search(self.code) is not None
+        return foreign(self.code)
 
 
 BLOCKS = [
@@ -44,14 +41,4 @@ BLOCKS = [
 
 def run(block: Block, folder: Path) -> str:
     """What a block prints. Fails with its traceback if it ends in one."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block.code],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return ran("-c", block.code, cwd=folder).stdout
