@@ -13,10 +13,20 @@ from vizkit.geometry import flaws, holds, near, points
 from vizkit.known import big, configured, hub, leaving, opening, reporting, returning
 
 from penguiflow import Node, PenguiFlow, create, join_k, predicate_router, subflow
-from penguiflow_viz import LinkMark, NodeMark, Overlay, drawing_of
+from penguiflow_viz import Drawing, LinkMark, NodeMark, Overlay, drawing_of
 from penguiflow_viz.layout import DIRECTIONS, Rect, laid_out
 from penguiflow_viz.layout.sizes import lines, size
 from penguiflow_viz.overlay import laid_over
+
+
+def drawn(flow: PenguiFlow, marked: bool) -> Drawing:
+    """A flow's drawing, with a label on each link if it is marked."""
+    drawing = drawing_of(flow.graph)
+    if not marked:
+        return drawing
+    ids = {item.id: item.node_id for item in [*drawing.boxes, *drawing.clusters]}
+    labels = {(ids[link.source], ids[link.target]): LinkMark(label="7") for link in drawing.links}
+    return laid_over(drawing, Overlay({}, labels))
 
 
 @given(flows(), st.sampled_from(DIRECTIONS))
@@ -42,12 +52,7 @@ def test_a_layout_with_an_overlay_has_no_flaws(flow: PenguiFlow):
 def test_where_many_go_far_they_share_a_trunk_and_nothing_is_covered(
     make: Callable[[int], PenguiFlow], marked: bool, direction: str
 ):
-    drawing = drawing_of(make(20).graph)
-    if marked:
-        ids = {item.id: item.node_id for item in [*drawing.boxes, *drawing.clusters]}
-        drawing = laid_over(
-            drawing, Overlay({}, {(ids[k.source], ids[k.target]): LinkMark(label="7") for k in drawing.links})
-        )
+    drawing = drawn(make(20), marked)
     layout = laid_out(drawing, direction)
     assert list(flaws(drawing, layout)) == []
     ends = Counter(end for route in layout.routes.values() for end in (route.start, route.tip))
@@ -66,12 +71,7 @@ def test_rows_have_no_flaws_in_any_flow(monkeypatch: pytest.MonkeyPatch, flow: P
 @pytest.mark.parametrize("marked", [False, True], ids=["bare", "marked"])
 @pytest.mark.parametrize("make", [hub, opening])
 def test_a_layer_that_is_too_wide_is_broken_into_rows(make: Callable[[int], PenguiFlow], marked: bool, direction: str):
-    drawing = drawing_of(make(120).graph)
-    if marked:
-        ids = {item.id: item.node_id for item in [*drawing.boxes, *drawing.clusters]}
-        drawing = laid_over(
-            drawing, Overlay({}, {(ids[k.source], ids[k.target]): LinkMark(label="7") for k in drawing.links})
-        )
+    drawing = drawn(make(120), marked)
     layout = laid_out(drawing, direction)
     assert list(flaws(drawing, layout)) == []
     assert max(layout.width, layout.height) < 4 * min(layout.width, layout.height)
