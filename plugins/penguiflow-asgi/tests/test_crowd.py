@@ -149,8 +149,8 @@ async def test_a_client_that_reads_nothing_costs_little_and_the_others_no_time()
         print(f"2,000 chunks {name}: {median(got)[0]:.3f} s, of which processor {median(got)[1]:.3f} s")
     print(f"memory grew by {(after['resident'] - before['resident']) / MEGABYTE:.1f} MiB")
     assert after["resident"] - before["resident"] < 16 * MEGABYTE
-    assert min(beside)[0] < 2 * min(alone)[0] + 0.1  # whoever waited for the lazy client would wait for ever
-    assert min(cpu for _, cpu in beside) < 2 * min(cpu for _, cpu in alone)
+    assert min(beside)[0] < 1.5 * min(alone)[0] + 0.1  # whoever waited for the lazy client would wait for ever
+    assert min(cpu for _, cpu in beside) < 1.5 * min(cpu for _, cpu in alone)
 
 
 def median(pairs):
