@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole, called
 from penguiflow._registry import ModelRegistry
@@ -100,8 +100,7 @@ class Graph:
         return tuple(edge.source for edge in self.edges if edge.target == name)
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(NamedTuple):
     """What a nested flow's graph takes from the flow around it.
 
     Attributes:
@@ -162,7 +161,7 @@ def _playbook(playbook: Any, prefix: str, around: Around) -> Graph:
             f"playbook {plan.name!r} stands more than {MAX_PLAYBOOKS_DEEP} playbooks deep: one that calls itself is "
             "declared by the same function each time, not by a new lambda"
         )
-    graph: Graph = plan.graph(registry, prefix, replace(around, within=(*around.within, playbook)))
+    graph: Graph = plan.graph(registry, prefix, around._replace(within=(*around.within, playbook)))
     return graph
 
 

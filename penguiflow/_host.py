@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found, installed
 from penguiflow._errors import PluginError, forget_frames
@@ -37,8 +36,7 @@ log = logging.getLogger("penguiflow")
 _MANY = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class PluginSet:
+class PluginSet(NamedTuple):
     """The plugins of one flow.
 
     Attributes:

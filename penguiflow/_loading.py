@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
@@ -125,8 +125,7 @@ class OptionsError(ValueError):
     """The options of a plugin are wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Factory:
+class _Factory(NamedTuple):
     """What an entry point names.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, overload
 
@@ -62,16 +61,14 @@ class NodePolicy:
     retry_after_emit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JoinRole:
+class JoinRole(NamedTuple):
     """The node gathers `k` messages of a trace into one."""
 
     k: int
     timeout_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class RouterRole:
+class RouterRole(NamedTuple):
     """The node passes its message on to some of its successors.
 
     `propose` takes the message (as `wants` says) and names successors; without it, all are proposed. `policy`, an
@@ -83,8 +80,7 @@ class RouterRole:
     by_type: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SubflowRole:
+class SubflowRole(NamedTuple):
     """The node is a whole flow."""
 
     flow: Any

@@ -7,13 +7,13 @@ otherwise let everything in.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -83,8 +83,7 @@ class Names:
         return iter(self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a deployment says about plugins.
 
     Attributes:
@@ -108,22 +107,29 @@ class Settings:
     block: tuple[Names, ...] = ()
     require: Names | None = None
     policies: Names | None = None
-    order: Names = field(default_factory=lambda: Names((), "order"))
+    order: Names = Names((), "order")
     strict: bool = False
     decision_timeout_s: float = 10.0
     quarantine_after: int = 10
     start_timeout_s: float = 10.0
     stop_timeout_s: float = 5.0
     stop_timeout_said: bool = False
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     options_at: str = "plugins.options"
     file: str | None = None
 
 
 def meant(name: str, known: Iterable[str]) -> str:
     """`: did you mean ...?` if a known name is close to this one."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
+    alike = _close(name, known)
+    return f": did you mean {alike[0]!r}?" if alike else ""
+
+
+def _close(name: str, known: Iterable[str], at_least: float = 0.6) -> list[str]:
+    """The known name that is closest to this one, if it is close at all: from 0 for nothing in common to 1."""
+    import difflib  # only where something is wrong
+
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=at_least)
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -172,7 +178,7 @@ def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
     for name in sorted(name for name in environ if name.startswith(_OURS) and name not in known):
         if _OF_A_SERVICE.search(name):
             continue
-        if name.startswith(_PREFIXES) or difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE):
+        if name.startswith(_PREFIXES) or _close(name, known, _ALIKE):
             hint = meant(name, known) or f": there are {', '.join(known)}"
             yield f"the environment variable {name} is none of PenguiFlow's{hint}"
 

@@ -19,8 +19,7 @@ from collections.abc import (
     Coroutine,
     Mapping,
 )
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from penguiflow._types import UNKNOWN
 
@@ -28,8 +27,7 @@ _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How to call a node's function, and what it takes and gives.
 
     Attributes:

@@ -6,7 +6,6 @@ event or forge a field.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import Any
 
@@ -60,6 +59,8 @@ def chunk_to_ws_json(chunk: StreamChunk, *, extra: dict[str, Any] | None = None)
     taken = [key for key in extra or {} if key in members]
     if taken:
         raise ValueError(f"extra can't replace the chunk's own {taken[0]!r}: give it another name")
+    import json  # most programs never get here
+
     return json.dumps({**members, **(extra or {})}, ensure_ascii=False)
 
 

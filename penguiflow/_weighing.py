@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
 from penguiflow._loading import AVAILABLE, BLOCKED, FAILED, LOADED, PluginRecord, recorded
@@ -18,8 +18,7 @@ from penguiflow._settings import Names, Settings, key_of, meant
 CODE = "create(plugins=[...])"
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """Who is named where.
 
     Attributes:
@@ -41,8 +40,7 @@ class Wishes:
     deployed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is to become of a plugin.
 
     Attributes:

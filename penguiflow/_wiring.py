@@ -6,8 +6,7 @@ Rules: every problem is reported at once, each with a hint. What can't be resolv
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from penguiflow._errors import CycleError, GraphError
 from penguiflow._models import WM, FinalAnswer
@@ -15,8 +14,7 @@ from penguiflow._node import Adjacency, JoinRole, Node
 from penguiflow._types import UNKNOWN, disjoint, members, only_chunks, spelled
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(NamedTuple):
     """Nodes and who leads to whom, checked. Indices stand for nodes, in the order they were first named."""
 
     nodes: tuple[Node, ...]

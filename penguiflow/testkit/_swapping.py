@@ -8,7 +8,6 @@ the end, whatever happened.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from typing import Any, TypeAlias
@@ -135,10 +134,10 @@ def copied(node: AnyNode, body: Body, policy: Callable[[Any], Any] | None = None
 def fit(node: AnyNode, body: Body, policy: Callable[[Any], Any] | None) -> None:
     """Make a node run `body`."""
     if kind(node) == "router":
-        node.role = dataclasses.replace(node.role, policy=policy)  # type: ignore[type-var]  # a router's is a dataclass
+        node.role = node.role._replace(policy=policy)  # type: ignore[union-attr, call-arg]  # it is a router's
         return
     node.func = _generating(body) if node.shape.generates else _plain(body)
-    node.shape = dataclasses.replace(node.shape, takes_ctx=True)
+    node.shape = node.shape._replace(takes_ctx=True)
     if kind(node) == "subflow":
         node.role = None
 
