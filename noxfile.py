@@ -32,6 +32,7 @@ FOLDERS = {
 } | {KERNEL: "."}
 PLUGINS = sorted(FOLDERS.keys() - {KERNEL})
 PYTHONS = ["3.11", "3.12", "3.13"]
+SPREAD = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadscope"]  # the kernel's tests, as the Makefile does it
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
@@ -79,7 +80,7 @@ def lowest(session: nox.Session, *distributions: str) -> str:
 def check(session: nox.Session, distribution: str) -> None:
     """Run its tests, as an installed distribution's are run: in its folder, on what is installed."""
     session.chdir(FOLDERS[distribution])
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *(SPREAD if distribution == KERNEL else []), *session.posargs)
 
 
 @nox.session
