@@ -104,7 +104,7 @@ def test_a_hostile_file_is_refused_in_bounded_time_and_the_old_rules_stay(name: 
         ("yaml ten megabytes", "it is longer than 1024 KiB"),
         ("json ten megabytes", "it is longer than 1024 KiB"),
         ("toml a name of many parts", "a name of more than 16 parts with dots"),
-        ("yaml a list in a list in a list", "policy:1:17: it is nested more than 16 deep"),
+        ("yaml a list in a list in a list", r"policy:1:(17|1001): it is nested more than 16 deep"),
         ("yaml an alias bomb", "policy:1:4: a policy has no anchors and aliases"),
         ("yaml a tag that runs", "policy:1:8: a policy has no tags"),
         ("yaml many keys", "it has more than 50000 values"),

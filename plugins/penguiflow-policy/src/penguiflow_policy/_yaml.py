@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penguiflow_policy._problems import shown
-from penguiflow_policy._tree import Builder, Document, Event, Mark, refused
+from penguiflow_policy._tree import MAX_DEPTH, Builder, Document, Event, Mark, refused
 
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -79,6 +79,7 @@ def _scalar(text: str) -> Any:
 def _told(exc: Any, source: str) -> Exception:
     mark = getattr(exc, "problem_mark", None)
     what = getattr(exc, "problem", None) or getattr(exc, "reason", None) or "it can't be read"
-    if mark is None:
-        return refused(source, f"it is no YAML: {what}")
-    return refused(source, f"it is no YAML: {what}", mark.line + 1, mark.column + 1)
+    said = f"it is no YAML: {what}"
+    if "nesting depth" in what:  # libyaml's own limit is far above ours, and it reads ahead
+        said = f"it is nested more than {MAX_DEPTH} deep, and no rule is"
+    return refused(source, said) if mark is None else refused(source, said, mark.line + 1, mark.column + 1)
