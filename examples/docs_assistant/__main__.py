@@ -113,7 +113,7 @@ async def _ask_all(questions: Sequence[Question], route: str | None, folder: Pat
     except _TROUBLES as trouble:
         return _complain(str(trouble))
     if watch is not None:
-        show_sights(console.screen, watch.sights(flow, console.traces), watch.missing)
+        show_sights(console.screen, watch.sights(flow, console.traces), watch.more())
     return max(codes)
 
 

@@ -236,15 +236,15 @@ def show_costs(
     show_table(screen, ("node", "runs", "ms", "tokens", "what it did"), rows, total)
 
 
-def show_sights(screen: Screen, sights: Sequence[tuple[Path, str]], missing: Sequence[str]) -> None:
-    """The files that a run has left, and what could be installed to see more."""
+def show_sights(screen: Screen, sights: Sequence[tuple[Path, str]], more: str) -> None:
+    """The files that a run has left, and the command that installs what would show more, if there is any."""
     if sights:
         screen.line(screen.styled("head", "Where to look"))
         width = max(len(str(file)) for file, _ in sights)
         for file, shows in sights:
             screen.line(f"  {str(file).ljust(width)}  {shows}".replace("\n", "\n" + " " * (width + 4)))
-    if missing:
-        screen.line(f"To see {'more' if sights else 'what happened'}: pip install . {' '.join(missing)}")
+    if more:
+        screen.line(f"To see {'more' if sights else 'what happened'}: {more}")
 
 
 def show_table(screen: Screen, head: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str]) -> None:

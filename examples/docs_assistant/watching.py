@@ -7,6 +7,8 @@ knows nothing of any of them.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +18,17 @@ from typing import Any, NamedTuple
 from penguiflow import PenguiFlow
 
 SETTINGS = Path(__file__).with_name("watched.toml")  # MLflow may take its time when the flow stops
-SERVER, SERVE = "pip install . './penguiflow-mlflow[server]'", "mlflow server --backend-store-uri"
+
+
+def python(*arguments: str) -> str:
+    """This Python with these arguments, to be typed where another environment is active, or none."""
+    path, here = Path(sys.executable), Path.cwd()
+    return shlex.join([str(path.relative_to(here) if path.is_relative_to(here) else path), *arguments])
+
+
+def install(*distributions: str) -> str:
+    """The command that installs these of this tree beside the kernel."""
+    return python("-m", "pip", "install", ".", *distributions)
 
 
 class Sight(NamedTuple):
@@ -46,9 +58,11 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob("question-*.svg"):  # there may have been more questions
+            old.unlink()
         ways = (
             ("./penguiflow-viz", self._drawings),
-            ("'./penguiflow-otel[sdk]'", self._spans),
+            ("./penguiflow-otel[sdk]", self._spans),
             ("./penguiflow-mlflow", self._figures),
         )
         for needs, way in ways:
@@ -61,6 +75,10 @@ class Watch:
         """Write everything down, once the flow has stopped."""
         self._open.close()
         return [sight for look in self._looks for sight in look(flow, traces) if sight.file.exists()]
+
+    def more(self) -> str:
+        """The command that installs what is missing; empty if nothing is."""
+        return install(*self.missing) if self.missing else ""
 
     def _drawings(self) -> None:
         from penguiflow_viz import Recorder
@@ -114,6 +132,7 @@ class Watch:
 
         def kept(flow: PenguiFlow, traces: Sequence[str]) -> Iterator[Sight]:
             if uri == ours:
-                yield Sight(store, f"figures, for MLflow's pages:\n{SERVER}\n{SERVE} {uri}")
+                serve = python("-m", "mlflow", "server", "--backend-store-uri", uri)
+                yield Sight(store, f"figures, for MLflow's pages:\n{install('./penguiflow-mlflow[server]')}\n{serve}")
 
         self._looks.append(kept)

@@ -54,7 +54,7 @@ def test_the_demo_keeps_its_figures(tmp_path: Path):
     store = f"sqlite:///{Path('kept', 'mlflow.db')}"
     told = f"MLflow makes the tables of the new store {store}, which takes it some seconds\n"
     assert (done.returncode, done.stderr) == (0, told)
-    assert f"mlflow server --backend-store-uri {store}" in done.stdout
+    assert f"{sys.executable} -m mlflow server --backend-store-uri {store}" in done.stdout
     assert not (tmp_path / "mlruns").exists()
     with contextlib.closing(sqlite3.connect(tmp_path / "kept" / "mlflow.db")) as database:
         (runs,) = database.execute("SELECT value FROM latest_metrics WHERE key = 'node/answer/success'").fetchall()

@@ -131,12 +131,16 @@ def test_a_reader_who_has_seen_enough_is_no_failure() -> None:
 def test_what_could_show_more_and_is_not_installed_is_named_after_the_answer(tmp_path: Path) -> None:
     for name in ("penguiflow_viz", "penguiflow_otel", "penguiflow_mlflow"):
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}')\n", encoding="utf-8")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "question-3.svg").touch()  # of a run with more questions
     done = _run("--keep", str(tmp_path / "kept"), "what is a decorator?", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "wrapped by one or more" in done.stdout
+    path = Path(sys.executable)
+    python = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     needed = "./penguiflow-viz './penguiflow-otel[sdk]' ./penguiflow-mlflow"
-    assert done.stdout.splitlines()[-1] == f"To see what happened: pip install . {needed}"
+    assert done.stdout.splitlines()[-1] == f"To see what happened: {shlex.quote(python)} -m pip install . {needed}"
     assert list((tmp_path / "kept").iterdir()) == []
 
 
