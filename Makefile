@@ -114,7 +114,7 @@ model: $(DEV) ## the model test with EXAMPLES examples, and every way of breakin
 bench: $(DEV) ## the table of figures; PEERS=1 measures other frameworks beside it
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 	@$(RUN) -m benchmarks.importing
-	@for folder in penguiflow-otel plugins/penguiflow-policy; do \
+	@for folder in penguiflow-otel plugins/penguiflow-policy plugins/penguiflow-asgi; do \
 		python=$(VENV)-alone/alone-$${folder##*/}/bin/python; [ ! -x $$python ] || $$python $$folder/benchmarks || exit 1; \
 	done
 
