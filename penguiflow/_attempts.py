@@ -105,7 +105,7 @@ async def _timed(parcel: Parcel) -> Any:
     station = parcel._station
     run = parcel._trace.run
     if run.dispatch.listeners:
-        if parcel._id is None:
+        if not parcel._number:
             started(parcel)
         else:
             parcel._attempted = now = run.clock()
@@ -176,7 +176,7 @@ def _final(parcel: Parcel, exc: BaseException) -> FlowError:
 def _attempt_failed(parcel: Parcel, error: FlowError) -> None:
     run = parcel._trace.run
     if run.dispatch.listeners:
-        if parcel._id is None:
+        if not parcel._number:
             started(parcel)
         kind = "node_timeout" if error.code == FlowErrorCode.NODE_TIMEOUT else "node_error"
         now = run.clock()

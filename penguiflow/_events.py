@@ -30,6 +30,11 @@ NOTHING: Mapping[str, Any] = {}
 NO_DEPTHS = (0, 0, 0)
 
 
+def numbered(trace_id: str | None, number: int) -> str:
+    """The id of a trace's invocation of that number."""
+    return f"{trace_id}.{number}"
+
+
 class Place(NamedTuple):
     """Where something happens. One for each node of a run, and one for the run itself: events share them."""
 
@@ -45,8 +50,6 @@ class FlowEvent:
         event_type: One of `penguiflow.EVENT_TYPES`.
         ts: When (epoch seconds).
         trace_id: The trace that it belongs to, if any.
-        invocation_id: Names one run of a node, retries included.
-        parent_invocation_ids: The runs whose outputs this run consumes: several at a join, none at the entry.
         attempt: Counts a run's attempts from 0.
         latency_ms: How long the run (or, on attempt events, the attempt; on `trace_finish`, the trace) took.
         queue_wait_ms: How long the message waited for the node.
@@ -58,16 +61,16 @@ class FlowEvent:
 
     __slots__ = (
         "_depths",
+        "_invocation",
+        "_parents",
         "_place",
         "_source",
         "attempt",
         "error",
         "event_type",
         "extra",
-        "invocation_id",
         "latency_ms",
         "outcome",
-        "parent_invocation_ids",
         "queue_wait_ms",
         "trace_id",
         "trace_inflight",
@@ -96,8 +99,8 @@ class FlowEvent:
         self.ts: float = ts
         self._place: Place = place
         self.trace_id: str | None = trace_id
-        self.invocation_id: str | None = invocation_id
-        self.parent_invocation_ids: tuple[str, ...] = parent_invocation_ids
+        self._invocation: Any = invocation_id  # or the parcel that knows it
+        self._parents: tuple[str | int, ...] = parent_invocation_ids
         self.attempt: int = attempt
         self.latency_ms: float | None = latency_ms
         self.queue_wait_ms: float | None = queue_wait_ms
@@ -122,6 +125,18 @@ class FlowEvent:
     def node_id(self) -> str | None:
         """That node's id, unique over nested flows (`flow/subflow/node`)."""
         return self._place.node_id
+
+    @property
+    def invocation_id(self) -> str | None:
+        """Names one run of a node, retries included."""
+        known = self._invocation
+        return known if known is None or known.__class__ is str else known._invocation
+
+    @property
+    def parent_invocation_ids(self) -> tuple[str, ...]:
+        """The runs whose outputs this run consumes: several at a join, none at the entry."""
+        trace = self.trace_id
+        return tuple([i if isinstance(i, str) else numbered(trace, i) for i in self._parents])
 
     @property
     def queue_depth_in(self) -> int:

@@ -239,8 +239,9 @@ def _refuse_wrong_shape(function: Any, hook: str, mark: Any, name: str) -> None:
         raise TypeError(f"plugin {name!r}: {hook} yields, and would never run: write `return`")
     if hook not in ASYNC_HOOKS and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         raise TypeError(f"plugin {name!r}: {hook} is not async: write `def {hook}`, without `async`")
-    if list(inspect.signature(function).parameters) != [ARGUMENTS[hook]]:
-        raise TypeError(f"plugin {name!r}: {hook} takes one argument: write `def {hook}(self, {ARGUMENTS[hook]})`")
+    wanted = ARGUMENTS[hook]
+    if list(inspect.signature(function).parameters) != [wanted]:
+        raise TypeError(f"plugin {name!r}: {hook} takes one argument, {wanted!r}: write `def {hook}(self, {wanted})`")
 
 
 def _marked(instance: Any) -> list[str]:

@@ -89,7 +89,7 @@ def _child(parcel: Parcel, run: Run, forwards: bool) -> Trace:
 
 def _entering(trace: Trace, parcel: Parcel, value: Any) -> list[Parcel]:
     payload, raw, headers, meta = parcel.opened(value)
-    parents = () if parcel._id is None else (parcel._id,)
+    parents = (parcel._id or parcel._number,) if parcel._number else ()
     make = type(parcel)
     return [
         make(trace, station, payload, raw, headers, None if meta is None else dict(meta), -1, parents)

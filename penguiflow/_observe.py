@@ -42,8 +42,8 @@ def node_event(
     event.ts = trace.epoch + now
     event._place = station.place
     event.trace_id = trace.id
-    event.invocation_id = parcel._id
-    event.parent_invocation_ids = parcel._parents
+    event._invocation = parcel
+    event._parents = parcel._parents
     event.attempt = parcel.attempt
     event.latency_ms = latency_ms
     event.queue_wait_ms = wait_ms
@@ -71,14 +71,14 @@ def started(parcel: Parcel) -> None:
     trace = parcel._trace
     owner = trace.top or trace
     owner.runs += 1
-    parcel._id = f"{trace.id}.{owner.runs}"
+    parcel._number = owner.runs
     parcel._started = now = trace.run.clock()
     node_event("node_start", parcel, now, None, (now - parcel._since) * 1e3 if parcel._since else 0.0)
 
 
 def closed(parcel: Parcel, kind: str, error: FlowError | None = None) -> None:
     """A node run is over, by itself or, if that was decided meanwhile, by its trace's outcome: say so once."""
-    if parcel._id is None or parcel._closed:
+    if not parcel._number or parcel._closed:
         return
     trace = parcel._trace
     if trace.outcome is not None:
@@ -112,9 +112,9 @@ def trace_event(kind: str, trace: Trace, inside: bool = False, source: Parcel | 
     event.ts = trace.epoch + now
     event._place = run.place
     event.trace_id = trace.id
-    event.invocation_id = event.queue_wait_ms = None
+    event._invocation = event.queue_wait_ms = None
     event._source = source
-    event.parent_invocation_ids = ()
+    event._parents = ()
     event.attempt = 0
     event._depths = NO_DEPTHS if trace.rooms is None and trace.joins is None else (0, 0, trace.pending())
     event.trace_inflight = len(trace.strands)

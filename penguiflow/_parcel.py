@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from penguiflow._events import numbered
 from penguiflow._messages import Headers, Message, built, is_of
 from penguiflow._station import Station
 from penguiflow._trace import Trace
@@ -64,6 +65,7 @@ class Parcel:
         "_id",
         "_message",
         "_meta",
+        "_number",
         "_parents",
         "_payload",
         "_raw",
@@ -85,7 +87,7 @@ class Parcel:
         headers: Headers | None,
         meta: dict[str, Any] | None,
         edge: int,
-        parents: tuple[str, ...],
+        parents: tuple[str | int, ...],
     ) -> None:
         self._trace: Trace = trace
         self._station: Station = station
@@ -94,10 +96,11 @@ class Parcel:
         self._headers: Headers | None = headers
         self._meta: dict[str, Any] | None = meta
         self._edge: int = edge  # the index of the node before; -1 for OpenSea
-        self._parents: tuple[str, ...] = parents
+        self._parents: tuple[str | int, ...] = parents  # ids of invocations or, of those never asked for, numbers
         self.attempt: int = 0
         self._message: Message[Any] | None = None
-        self._id: str | None = None  # the invocation's id, once an observer has seen it start
+        self._number: int = 0  # counts the trace's invocations from 1, once an observer has seen it start
+        self._id: str | None = None  # the invocation's id, once somebody has asked for it
         self._emits: int = 0  # how often it has emitted, chunks included
         self._emitted: bool = False  # whether the attempt under way has emitted
         self._stream_ids: dict[str, bool] | None = None  # streams written to: does the next chunk restart it?
@@ -112,6 +115,13 @@ class Parcel:
     def message(self) -> Message[Any]:
         """The message with its envelope. Its `meta` is this branch's own: what a node writes there travels on."""
         return self._message or self._enveloped(Message)
+
+    @property
+    def _invocation(self) -> str | None:
+        """Names this run of the node, if an observer has seen it start. Made only for those who ask, and once."""
+        if self._id is None and self._number:
+            self._id = numbered(self._trace.id, self._number)
+        return self._id
 
     def _enveloped(self, model: type[Message[Any]]) -> Message[Any]:
         if self._meta is None:
@@ -132,7 +142,7 @@ class Parcel:
     def onward(self, stations: tuple[Station, ...], value: Any) -> list[Any]:
         """Parcels with `value` for each of `stations`, each with a `meta` of its own."""
         payload, raw, headers, meta = self.opened(value)
-        parents = () if self._id is None else (self._id,)
+        parents = (self._id or self._number,) if self._number else ()
         make = type(self)
         edge = self._station.index
         return [
@@ -151,5 +161,5 @@ class Parcel:
             self._headers,
             None if meta is None else meta.copy(),
             self._station.index,
-            () if self._id is None else (self._id,),
+            (self._id or self._number,) if self._number else (),
         )

@@ -52,6 +52,11 @@ async def second(x: int) -> int:
     return x + 1
 
 
+@node
+async def third(x: int) -> int:
+    return x
+
+
 class Silence:
     """Takes an error back, and breaks before that."""
 
@@ -135,6 +140,24 @@ async def test_node_events_say_where_when_and_after_whom():
     assert (one.message.payload, one.message.headers.tenant, one.message.meta) == (1, "x", {"k": 1})
     assert all(before - 1 <= event.ts <= time.time() + 1 for event in recorder.events)
     assert [event.invocation_id for event in recorder.of("node_success")] == [one.invocation_id, two.invocation_id]
+
+
+@virtual_time
+async def test_who_asks_for_ids_at_once_and_who_asks_later_are_told_the_same():
+    seen = []
+
+    def ids(event: FlowEvent) -> Any:
+        return event.parent_invocation_ids, event.invocation_id
+
+    def at_once(event: FlowEvent) -> None:
+        seen.append((event, ids(event) if event.node_name != "second" else None))
+
+    async with create(first.to(second), second.to(third), on_event=at_once) as flow:
+        await flow.ask(1)
+    assert [told for event, told in seen if told and told != ids(event)] == []
+    runs = [ids(event) for event, _ in seen if event.event_type == "node_start"]
+    assert [parents for parents, _ in runs] == [(), *((run,) for _, run in runs[:-1])]
+    assert len({run for _, run in runs}) == 3
 
 
 @virtual_time
