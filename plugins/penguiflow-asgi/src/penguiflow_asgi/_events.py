@@ -106,7 +106,7 @@ class Events:
 
     def _tell_chunk(self, chunk: StreamChunk) -> None:
         text = json_text(dict(chunk))
-        if chunk.meta.get("restart"):
+        if chunk.meta.get("restart") is True:  # the runtime's own word; a text of that name is somebody else's
             self._add("restart", json_text({"stream_id": chunk.stream_id, "seq": chunk.seq}))
         self._add("chunk", text)
 

@@ -1,7 +1,7 @@
 """What went wrong, as RFC 9457 tells it: `application/problem+json`.
 
 Rules: `detail` is a sentence for the client. What a node raised may hold secrets, so its text is only shown where the
-service says so; it is logged by the flow. The log of refusals has no part of a body, a header or an answer.
+service says so; the log has it, with its traceback. The log of refusals has no part of a body, a header or an answer.
 """
 
 from __future__ import annotations
@@ -81,8 +81,19 @@ def problem_of(error: FlowError, trace_id: str, expose: bool, statuses: Mapping[
 
 
 def log_failed(error: FlowError, trace_id: str) -> None:
-    """Note a trace that did not complete: what and where, and nothing of what it was about."""
+    """Note a trace that did not complete: what and where. What clients aren't told follows, with its traceback: nobody
+    else has it.
+    """
     cause = error.unwrap()
     kind = "" if cause is None else f", {type(cause).__name__}"
+    hidden = str(error.code) in _HIDDEN
     level = logging.INFO if error.code == FlowErrorCode.TRACE_CANCELLED else logging.WARNING
-    log.log(level, "trace %s failed: %s in node %r%s", trace_id, error.code, error.node_name, kind)
+    log.log(
+        logging.ERROR if hidden else level,
+        "trace %s failed: %s in node %r%s",
+        trace_id,
+        error.code,
+        error.node_name,
+        kind,
+        exc_info=(cause or error) if hidden else None,
+    )
