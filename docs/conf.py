@@ -21,6 +21,7 @@ myst_heading_anchors = 4
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("Targets", "ErrorDecision", "Expected", "Authenticate")}
 napoleon_attr_annotations = False
 napoleon_numpy_docstring = False
 maximum_signature_line_length = 70
@@ -36,5 +37,5 @@ html_domain_indices = False
 html_use_index = False
 html_show_sphinx = False
 highlight_language = "none"
-pygments_style = "friendly"
-pygments_dark_style = "monokai"
+pygments_style = "a11y-high-contrast-light"  # of accessible-pygments, which Furo brings
+pygments_dark_style = "a11y-high-contrast-dark"

@@ -109,6 +109,10 @@ class Node(Generic[P, R]):
         playbooks: The flows, or functions that return one, that the node calls with `ctx.call_playbook`. They are
             drawn with it; running it doesn't look at them.
 
+    Attributes:
+        name: The node's name.
+        policy: How it is run.
+
     Raises:
         TypeError: the function is not async, or takes something else than a message and a context.
         ValueError: the name is empty or taken by the kernel.

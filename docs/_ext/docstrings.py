@@ -1,14 +1,15 @@
 """Docstrings as the reference shows them.
 
 Rules: docstrings are plain text with code in single backticks, and sections as Google has them (napoleon reads those).
-Code that is the name of something public becomes a link to it. What only the kernel makes is shown without its
-constructor, and arguments that only the kernel gives aren't shown. A type that stands in a private module is linked
-where it is public; one of another project is shown as text.
+Code that is the name of something public becomes a link to it. What nobody but its makers makes is shown without its
+constructor, arguments that only the kernel gives aren't shown, nor are methods that take or give what isn't public. A
+type that stands in a private module is linked where it is public; one of another project is shown as text.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import importlib
 import inspect
@@ -38,6 +39,17 @@ MODULES = (
     "penguiflow_policy",
     "penguiflow_asgi",
 )
+MADE_FOR_THE_READER = {  # by a call, or a running flow
+    *("penguiflow.FlowStream", "penguiflow.GraphNode", "penguiflow.Explanation", "penguiflow.Load"),
+    *("penguiflow.NodeLoad", "penguiflow.PluginRecord", "penguiflow.testkit.Streamed", "penguiflow.testkit.Simulation"),
+    *("penguiflow.testkit.Call", "penguiflow.testkit.BrokenOrder", "penguiflow.testkit.Recording"),
+    *("penguiflow.testkit.Played", "penguiflow_viz.TraceRecord", "penguiflow_viz.NodeRecord"),
+    *("penguiflow_viz.RunRecord", "penguiflow_viz.Attempt", "penguiflow_viz.LiveView", "penguiflow_viz.Drawing"),
+    *("penguiflow_viz.Cluster", "penguiflow_viz.Box", "penguiflow_viz.Link", "penguiflow_mlflow.Report"),
+    *("penguiflow_prometheus.MetricsServer", "penguiflow_policy.Decision", "penguiflow_policy.PolicyChange"),
+    *("penguiflow_policy.PolicyExplanation", "penguiflow_policy.Tried", "penguiflow_policy.Difference"),
+    *("penguiflow_policy.PolicyError", "penguiflow_policy.Problem"),
+}
 CODE = re.compile(r"(?P<before>\w?)(?<!`)`(?P<code>[^`]+)`(?!`)(?P<after>\w?)")
 NAME = re.compile(r"[A-Z]\w+")
 
@@ -77,6 +89,8 @@ def _code(code: str, documented: str) -> str:
 
 
 def docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    if what == "data" and thing.__doc__ == type(thing).__doc__:  # of `str`, say: the page has words of its own
+        lines.clear()
     lines[:] = marked_up("\n".join(lines), name).split("\n")
     if what in ("attribute", "data", "property"):  # of these napoleon takes `this: that` for a type, and no sections
         read = GoogleDocstring(lines, app.config, app, "method", name, thing, options)
@@ -106,11 +120,28 @@ def _hints_of(cls: Any) -> dict[str, Any]:
 def signature(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str | None, returns: str | None
 ) -> tuple[str | None, str | None] | None:
-    if what == "class" and inspect.isclass(thing) and arguments is not None:
-        shown = _of_fields(thing) if _is_model(thing) else _of_constructor(thing)
+    if what in ("class", "exception") and inspect.isclass(thing) and arguments is not None:
+        made = name in MADE_FOR_THE_READER
+        shown = None if made else _of_fields(thing) if _is_model(thing) else _of_constructor(thing)
         text = "" if shown is None else stringify_signature(shown, unqualified_typehints=True)
-        return re.sub(r"(Callable\[)\[(\S*\bP)\]", r"\1\2", text), None  # a ParamSpec is no list
+        return _named(text), None
+    if what in ("function", "method"):
+        if returns is not None and getattr(thing, "__code__", None) in MANAGERS:
+            returns = re.sub(r"collections\.abc\.(Async)?Iterator\[", r"contextlib.Abstract\1ContextManager[", returns)
+        return _named(arguments), _named(returns)
     return None
+
+
+def _named(text: str | None) -> str | None:
+    """As Sphinx should have it: no brackets round a ParamSpec or `...`, and the name of an alias within a union."""
+    text = text and re.sub(r"(Callable\[)\[(\.\.\.|[\w.~]*\bP)\]", r"\1\2", text)
+    return text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+
+
+MANAGERS = {  # what a function is that these have decorated
+    contextlib.contextmanager(lambda: iter(())).__code__,
+    contextlib.asynccontextmanager(lambda: iter(())).__code__,
+}
 
 
 def _is_model(cls: type) -> bool:
@@ -225,9 +256,17 @@ def _is_ours(thing: Any) -> bool:
 
 
 def skipped(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what has no docstring of its own: a named tuple's field, or a field whose default is an exception."""
+    """Leave out what has no docstring of its own (a named tuple's field, or one whose default is an exception), and
+    what nobody outside can call."""
     doc = getattr(thing, "__doc__", None) or ""
-    return True if doc.startswith("Alias for field number") or thing is Exception or name == "model_config" else None
+    unsaid = doc.startswith("Alias for field number") or thing is Exception or name == "model_config"
+    return True if unsaid or (inspect.isfunction(thing) and _is_internal(thing)) else None
+
+
+def _is_internal(function: Any) -> bool:
+    with contextlib.suppress(NameError, TypeError):  # an annotation of another project
+        return any(map(_is_private, typing.get_type_hints(function).values()))
+    return False
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -10,7 +10,7 @@ async def question(text: str) -> str:
     return text.strip()
 
 
-model = router("model")  # proposes both models: the first that is there, unless a deployment says otherwise
+model = router("model")  # proposes both models, and so asks both, unless a deployment chooses
 
 
 @node

@@ -36,7 +36,8 @@ def assert_node_sequence(where: Where, *given: object, nested: bool = False) -> 
 
     Args:
         where: The flow, or a recorder.
-        given: The trace's id, if it isn't the last trace; then what is expected.
+        trace_id: Another trace than the last.
+        expected: What ran, in its order.
         nested: Look into subflows and playbooks; their nodes are named by their path, as in `sub/inner/node`.
 
     Raises:

@@ -171,10 +171,13 @@ class TraceRecord:
         gone: How many those are.
         running: How many runs go on.
         errors: Attempts that raised, or took too long; what comes up through a subflow or playbook counts once.
-        failed_in: The id of the node where the latest of them was, and `failed_with` what it raised.
+        failed_in: The id of the node where the latest of them was.
+        failed_with: What it raised there.
         retries: Attempts that followed another.
         chunks: Chunks that its nodes wrote.
-        hops: How many node runs it has used up, once it has ended; `tokens` and `cost` likewise.
+        hops: How many node runs it has used up, once it has ended.
+        tokens: How many tokens.
+        cost: How much money.
     """
 
     mode: str = ""
