@@ -6,6 +6,7 @@ doesn't pass is a `FlowError` that says what was wanted.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -177,7 +178,10 @@ def checked(station: Any, parcel: Any, value: Any) -> Any:
     try:
         return station.check(value)
     except ValidationError as exc:
-        what = f"node {station.name!r} returned {type(value).__name__}, which isn't what it promises: {_first(exc)}"
+        hint = ": it lacks an `await`" if inspect.isawaitable(value) else ""
+        what = (
+            f"node {station.name!r} returned {type(value).__name__}, which isn't what it promises{hint}: {_first(exc)}"
+        )
         raise _refused(parcel, station, what, exc, "out") from None
 
 

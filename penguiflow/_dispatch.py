@@ -225,6 +225,8 @@ class Dispatch:
                 if answer is not None:
                     return answer
         if not raised:
-            raise LookupError(f"no plugin exports {request.format!r}: pip install penguiflow-viz")
+            raise LookupError(
+                f"no plugin exports {request.format!r}: install penguiflow-viz, or mend the name of the format"
+            )
         plugin, why = raised[0]
         raise LookupError(f"plugin {plugin!r} can't export {request.format!r}: {type(why).__name__}: {why}") from why

@@ -129,6 +129,8 @@ def starvation(trace: Trace, index: int) -> FlowError:
     came = {parcel._edge for parcel in items}
     absent = [trace.run.stations[i].name for i in station.predecessors if i not in came]
     missing = f", none from {', '.join(absent)}" if absent else ""
+    if not absent and station.join.k > len(station.predecessors):
+        missing = f": {len(station.predecessors)} nodes lead to it"
     return FlowError(
         trace_id=trace.id,
         node_name=station.name,

@@ -61,9 +61,10 @@ def output(trace: Trace) -> Any:
     if trace.spilled:
         _refuse_spilled()
     if len(trace.outputs) > 1:
+        last = ", ".join(repr(station.name) for station in trace.run.stations if not station.targets)
         raise ValueError(
-            f"the trace left {len(trace.outputs)} outputs, and one was asked for: "
-            "use `await flow.start(message).results()` to get them all"
+            f"the trace left {len(trace.outputs)} outputs, and one was asked for: gather them with a join_k "
+            f"(what leads out: {last}), or take them all with `await flow.start(message).results()`"
         )
     if not trace.outputs:
         return None

@@ -75,7 +75,10 @@ def _not_async(func: Callable[..., Any], plain: Any, name: str) -> str:
     label = getattr(plain, "__name__", type(func).__name__)
     if inspect.isclass(func):
         return f"node {name!r}: {label} is a class: give the node an async function, such as a bound method"
-    return f"node {name!r}: {label} is not async: write `async def {label}(message, ctx)`"
+    return (
+        f"node {name!r}: {label} is not async: write `async def {label}(message, ctx)`, "
+        "and call what blocks in it by `await asyncio.to_thread(...)`"
+    )
 
 
 def _plain(func: Callable[..., Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -90,6 +91,33 @@ async def test_what_a_node_returns_is_checked_against_what_it_promises():
         error = await failing(flow)
     assert error.code == FlowErrorCode.VALIDATION
     assert "node 'lies' returned dict, which isn't what it promises: text: Field required" in str(error)
+
+
+@virtual_time
+async def test_a_node_that_returns_what_it_should_have_awaited_is_told_so():
+    async def fetched(x: int) -> int:
+        return x
+
+    async def hurries(x: int) -> int:
+        unawaited.append(fetched(x))
+        return unawaited[0]  # type: ignore[return-value]
+
+    unawaited: list[Coroutine[Any, Any, int]] = []
+    async with create(Node(hurries)) as flow:
+        error = await failing(flow)
+    assert "node 'hurries' returned coroutine, which isn't what it promises: it lacks an `await`: " in str(error)
+    assert await unawaited[0] == 1
+
+
+@virtual_time
+async def test_several_outputs_where_one_was_asked_for_name_the_nodes_that_lead_out():
+    async def one(x: int) -> int:
+        return x
+
+    fan, left, right = (Node(one, name=name) for name in ("fan", "left", "right"))
+    async with create(fan.to(left, right)) as flow:
+        with pytest.raises(ValueError, match=r"left 2 outputs, and one was asked for: .*join_k .*'left', 'right'"):
+            await flow.ask(1)
 
 
 # --- unknown targets ------------------------------------------------------------------------------
@@ -198,7 +226,7 @@ class Callable_:
 @pytest.mark.parametrize(
     ("func", "text"),
     [
-        (sync, r"node 'sync': sync is not async: write `async def sync\(message, ctx\)`"),
+        (sync, r"node 'sync': sync is not async: write `async def sync\(message, ctx\)`, and .* asyncio.to_thread"),
         (sync_generator, r"sync_generator is not async: write `async def"),
         (lambda message: message, r"is not async: write `async def"),
         (Callable_(), r"is not async: write `async def"),

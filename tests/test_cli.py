@@ -30,7 +30,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_typer_the_command_says_what_to_install():
     done = python("import sys; sys.modules['typer'] = None; from penguiflow.cli import main; main()")
-    said = "the command line needs typer: pip install 'penguiflow[cli]'\n"
+    said = "the command line needs typer: pip install 'typer>=0.26'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 

@@ -82,7 +82,7 @@ def test_a_plugin_that_cannot_draw_it_says_why():
 @pytest.mark.parametrize(("target", "format"), [("drawn:bare", "mermaid"), ("drawn:flow", "dot")])
 def test_a_format_that_nobody_knows_says_what_to_install(target, format):
     said = sentence("graph", target, "--format", format, code=1)
-    assert said.endswith(f"no plugin exports '{format}': pip install penguiflow-viz\n")
+    assert said.endswith(f"no plugin exports '{format}': install penguiflow-viz, or mend the name of the format\n")
 
 
 def test_a_file_that_cannot_be_written_is_said():

@@ -451,7 +451,7 @@ def test_wrong_options_are_said_and_count_against_no_exporter(caplog: pytest.Log
 
 @pytest.mark.parametrize("plugins", [[], [Exporter(lambda request: None)]], ids=["none", "unknown"])
 def test_no_exporter_is_an_error_that_names_the_package_to_install(plugins: list[Any]):
-    with pytest.raises(LookupError, match="no plugin exports 'mermaid': pip install penguiflow-viz"):
+    with pytest.raises(LookupError, match="no plugin exports 'mermaid': install penguiflow-viz, or mend"):
         create(same, plugins=plugins).export("mermaid")
 
 

@@ -143,5 +143,5 @@ def test_wheel_runs_a_flow_with_only_what_it_declares(wheel, tmp_path):
     assert run(str(python), "-I", "-W", "error", "-c", FLOW, cwd=tmp_path) == "<42>\n"
     command = subprocess.run([python.with_name("penguiflow")], capture_output=True, encoding="utf-8", timeout=60)
     assert (command.returncode, command.stdout) == (2, "")
-    assert command.stderr == "the command line needs typer: pip install 'penguiflow[cli]'\n"
+    assert command.stderr == "the command line needs typer: pip install 'typer>=0.26'\n"
     run(*pip, "check")

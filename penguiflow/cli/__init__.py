@@ -18,6 +18,6 @@ def main() -> None:
     except ModuleNotFoundError as exc:
         if exc.name != "typer":
             raise
-        print("the command line needs typer: pip install 'penguiflow[cli]'", file=sys.stderr)
+        print("the command line needs typer: pip install 'typer>=0.26'", file=sys.stderr)
         sys.exit(2)
     app()
