@@ -7,11 +7,12 @@ import logging
 
 import pytest
 from fastapi import FastAPI
+from httpx_sse import aconnect_sse
 from starlette.middleware.base import BaseHTTPMiddleware
 from webkit import Answer, Ask, Watch, client, serving, speaking, until
 
 import penguiflow
-from penguiflow import create, node
+from penguiflow import WM, FinalAnswer, create, node
 from penguiflow_asgi import Denied, Limits, anybody, bearer, flow_app
 
 TOKENS = {"secret-a": "acme", "secret-b": "bolt"}
@@ -278,8 +279,24 @@ async def test_several_outputs_are_a_list_if_that_was_promised():
         for count in (0, 1, 3):
             assert len((await web.post("/", json={"outputs": count})).json()) == count
     async with serving(served(output=None)) as url, client(url, "secret-a") as web:
-        assert (await web.post("/", json={"outputs": 0})).json() is None
+        nothing = await web.post("/", json={"outputs": 0})
+        assert (nothing.status_code, nothing.content, nothing.headers["x-trace-outcome"]) == (204, b"", "completed")
         assert "many=True" in is_problem(await web.post("/", json={"outputs": 2}), 500)["detail"]
+
+
+async def test_a_loop_that_gives_up_answers_and_says_that_it_expired():
+    @node(allow_cycle=True)
+    async def thinks(memory: WM) -> WM:
+        return memory
+
+    app = flow_app(create(thinks.to(thinks)), input=WM, output=FinalAnswer, authenticate=anybody)
+    async with serving(app) as url, client(url) as web:
+        answer = await web.post("/", json={"query": "why?", "budget_hops": 3})
+        async with aconnect_sse(web, "POST", "/stream", json={"query": "why?", "budget_hops": 3}) as source:
+            *_, end = [event async for event in source.aiter_sse()]
+    assert (answer.status_code, answer.headers["x-trace-outcome"]) == (200, "expired")
+    assert FinalAnswer.model_validate(answer.json()).text
+    assert (end.event, end.json()["outcome"]) == ("end", "expired")
 
 
 async def test_an_output_that_is_not_what_was_promised_is_not_shown():

@@ -57,7 +57,7 @@ async def test_chunks_the_result_and_the_end_are_named_events_with_ids():
     assert events[0].retry == 1_000
     assert [data["text"] for _, data in told(events)[:5]] == words
     assert told(events)[5][1]["text"] == "".join(words)
-    assert told(events)[6][1] == {"trace_id": headers["x-trace-id"]}
+    assert told(events)[6][1] == {"trace_id": headers["x-trace-id"], "outcome": "completed"}
     assert headers["content-type"].startswith("text/event-stream")
     assert headers["cache-control"] == "no-store"
 

@@ -132,7 +132,10 @@ class FlowApp(Starlette):
         try:
             if not await unless_left(work(), request.receive):
                 raise ClientDisconnect
-            return Response(self._answer(outputs, served.trace_id), 200, _about(served), "application/json")
+            headers = {**_about(served), "x-trace-outcome": str(served.handle.outcome)}
+            if not outputs and not self._many:
+                return Response(None, 204, headers)
+            return Response(self._answer(outputs, served.trace_id), 200, headers, "application/json")
         except FlowError as error:
             log_failed(error, served.trace_id)
             raise self._traces.telling.problem(error, served.trace_id) from None
@@ -155,7 +158,7 @@ class FlowApp(Starlette):
         tell = self._traces.telling.output
         try:
             told = [tell(payload) for payload in payloads]
-            return json_text(told if self._many else told[0] if told else None)
+            return json_text(told if self._many else told[0])
         except Exception as error:  # a model's own code may raise anything
             raise unwritable(error, trace_id) from None
 

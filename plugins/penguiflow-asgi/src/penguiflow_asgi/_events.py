@@ -58,6 +58,7 @@ class Events:
 
     def __init__(self, handle: TraceHandle, kept: Kept, telling: Telling) -> None:
         self._trace_id: str = handle.trace_id
+        self._handle: TraceHandle = handle
         self._items: AsyncIterator[Any] = aiter(handle)
         self._kept: Kept = kept
         self._telling: Telling = telling
@@ -119,7 +120,7 @@ class Events:
     def _end(self, error: FlowError | None) -> None:
         self.ended = True
         if error is None:
-            self._add("end", json_text({"trace_id": self._trace_id}))
+            self._add("end", json_text({"trace_id": self._trace_id, "outcome": self._handle.outcome}))
         else:
             log_failed(error, self._trace_id)
             self._add("error", json_text(self._telling.problem(error, self._trace_id).body))

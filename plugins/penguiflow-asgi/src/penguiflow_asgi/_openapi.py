@@ -98,6 +98,7 @@ _FORMAT = {
     "description": "As text, if a plugin writes it: mermaid, svg, ... Without it, as JSON.",
     "schema": {"type": "string"},
 }
+_NOTHING = {"description": "The trace is over, and nothing came out of it: a rule dropped the message, for example."}
 _EVENTS = (
     "Named events, each with an id and JSON as data: `chunk` (a StreamChunk), `restart` (what a stream had so far is "
     "void), `result` (an output), and as the last one `end` or `error` (ProblemDetails)."
@@ -137,7 +138,7 @@ def _paths(schema: dict[str, Any], secured: bool) -> dict[str, Any]:
         "/": {
             "post": operation(
                 "Ask the flow, and wait for its answer.",
-                {"200": _answer("The output.", "application/json", schema["output"])},
+                {"200": _answer("The output.", "application/json", schema["output"]), "204": _NOTHING},
                 asked,
                 (_TIMEOUT,),
                 operationId="ask",
