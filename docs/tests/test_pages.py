@@ -66,6 +66,17 @@ def test_another_program_is_documented_with_its_commands_and_options(
     assert [name for name in names if not re.search(rf"`(?:{program} )?{name}\b", section)] == []
 
 
+def laws(page: str) -> list[str]:
+    """The ten laws, in one line each."""
+    found = re.findall(r"^\d+\. .+(?:\n   .+)*", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [" ".join(law.split()) for law in found]
+
+
+def test_the_laws_are_the_same_wherever_they_stand():
+    assert laws("README.md") == laws("docs/index.md")
+    assert len(laws("README.md")) == 10
+
+
 @pytest.mark.parametrize(
     "name", ["on_event_us", "on_event_longest_us", "import_ms", "stop_s", "patience_s", "most_retries"]
 )
