@@ -79,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, default=Path("spans.jsonl"), help="where they are written (spans.jsonl)")
     parser.add_argument("--no-times", action="store_true", help="print nothing that differs from run to run")
     args = parser.parse_args(arguments)
-    answer, rows = over_otlp(args.question) if args.otlp else to_file(args.question, args.file)
+    try:
+        answer, rows = over_otlp(args.question) if args.otlp else to_file(args.question, args.file)
+    except OSError as trouble:
+        parser.error(str(trouble))
     show(answer, rows, times=not args.no_times)
     return 0
 

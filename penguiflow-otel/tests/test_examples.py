@@ -52,6 +52,13 @@ def test_the_example_draws_the_tree_from_a_file(place: Path):
     assert len((place / "spans.jsonl").read_text(encoding="utf-8").splitlines()) == 14
 
 
+def test_a_file_that_the_example_can_t_write_is_a_sentence(place: Path):
+    command = [sys.executable, "-m", "examples.otel", "--file", "nowhere/spans.jsonl"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("No such file or directory: 'nowhere/spans.jsonl'")
+
+
 def test_the_example_draws_the_same_tree_from_what_a_collector_gets(place: Path):
     expected = (EXAMPLE / "expected_tree.txt").read_text(encoding="utf-8")
     assert run(place, "-m", "examples.otel", "--no-times", "--otlp") == expected
