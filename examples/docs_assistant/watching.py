@@ -28,7 +28,7 @@ def python(*arguments: str) -> str:
 
 def install(*distributions: str) -> str:
     """The command that installs these of this tree beside the kernel."""
-    return python("-m", "pip", "install", ".", *distributions)
+    return python("-m", "pip", "install", "-e", ".", *distributions)
 
 
 class Sight(NamedTuple):

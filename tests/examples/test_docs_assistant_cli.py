@@ -140,7 +140,7 @@ def test_what_could_show_more_and_is_not_installed_is_named_after_the_answer(tmp
     path = Path(sys.executable)
     python = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     needed = "./penguiflow-viz './penguiflow-otel[sdk]' ./penguiflow-mlflow"
-    assert done.stdout.splitlines()[-1] == f"To see what happened: {shlex.quote(python)} -m pip install . {needed}"
+    assert done.stdout.splitlines()[-1] == f"To see what happened: {shlex.quote(python)} -m pip install -e . {needed}"
     assert list((tmp_path / "kept").iterdir()) == []
 
 
