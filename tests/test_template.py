@@ -74,12 +74,19 @@ def test_it_is_a_whole_distribution():
     assert (TEMPLATE / "LICENSE").read_text(encoding="utf-8") == (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["template", "slowpoke"])
-def test_its_own_tests_pass_also_under_another_name(name: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("template", ["-p", "no:asyncio"]), ("slowpoke", [])],
+    ids=["alone", "another-name-beside-pytest-asyncio"],
+)
+def test_its_own_tests_pass_also_under_another_name_and_beside_pytest_asyncio(
+    name: str, options: list[str], tmp_path: Path, pytestconfig: pytest.Config
+):
+    assert pytestconfig.pluginmanager.has_plugin("asyncio")
     project = copied(tmp_path / "project", name)
     site = installed(project, tmp_path / "site")
     told = run(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", "-q", *options, "-p", "no:cacheprovider"),
         cwd=project,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [site, project / "src", ROOT]))},
     )
