@@ -93,6 +93,43 @@ def test_a_simulated_error_that_was_never_met_is_an_error_of_a_test_that_passes(
     result.stdout.fnmatch_lines(["*AssertionError: node 'triage' was never called while its error was simulated*"])
 
 
+def test_a_block_may_end_what_the_fixture_has_begun_before_the_test_does(run: Any):
+    run("""
+    import time
+    before = triage.func, pack.func, time.time
+
+    def test_blocks(flowkit):
+        with flowkit.virtual_time() as clock, flowkit.watch(flow) as seen:
+            with flowkit.simulate_error(triage) as simulated:
+                assert flowkit.run_one(flow, 1) == "packed 1"
+            with flowkit.fake(flow, "pack", returns="faked") as fake:
+                assert flowkit.run_one(flow, 1) == "faked"
+        assert (triage.func, pack.func, time.time) == before
+        assert (simulated.calls, fake.messages, clock.elapsed) == (2, [1], 600)
+        assert len(seen.trace_ids) == 2
+        assert flowkit.run_one(flow, 1) == "packed 1"
+        assert simulated.calls == 2
+
+    def test_the_end_says_nothing_twice(flowkit):
+        with pytest.raises(AssertionError, match="was never called"):
+            with flowkit.simulate_error(triage):
+                pass
+
+    def test_what_has_no_block_ends_with_the_test(flowkit):
+        assert time.time is before[2]
+        flowkit.virtual_time()
+        flowkit.simulate_error(triage)
+        with flowkit.simulate_error(pack):
+            with pytest.raises(Exception, match="a test wants this node to fail"):
+                flowkit.run_one(flow, 1)
+        assert pack.func is before[1]
+        assert triage.func is not before[0]
+
+    def test_nothing_is_left():
+        assert (triage.func, pack.func, time.time) == before
+    """).assert_outcomes(passed=4)
+
+
 def test_a_test_that_is_run_again_is_judged_anew(run: Any, pytester: pytest.Pytester):
     pytester.makeconftest("""
         from _pytest.runner import runtestprotocol

@@ -28,6 +28,7 @@ from penguiflow import (
 )
 from penguiflow.testkit import (
     FakeNode,
+    FlowKit,
     SimulatedError,
     assert_node_sequence,
     assert_outcome,
@@ -227,6 +228,34 @@ def test_a_stand_in_stands_in_one_place_at_a_time():
         assert run_one(create(tries), 1) == 2
     with simulated:
         assert run_one(create(tries), 1) == 2
+
+
+async def test_what_a_kit_has_put_in_place_a_block_takes_over_once():
+    flow, before = create(router("way").to(tries, plain)), (tries.func, tries.shape, tries.role)
+    with FlowKit() as kit:
+        simulated, fake = kit.simulate_error(tries, fail_times=0), kit.fake(flow, "way", to="tries")
+        async with flow:
+            with fake as taken, simulated, kit.watch(flow) as seen:
+                assert taken is fake  # although a router's place is taken only before its flow starts
+                with pytest.raises(RuntimeError, match="this stand-in for 'tries' is in its place already"), simulated:
+                    pass
+                assert await flow.ask(1) == 2
+        assert (tries.func, tries.shape, tries.role) == before
+        with simulated:
+            assert tries.func is not before[0]
+        with pytest.raises(RuntimeError, match="nothing of this Recorder is left to end: `with` is for what"), seen:
+            pass
+    assert (simulated.calls, len(fake.calls), len(seen.trace_ids)) == (1, 1, 1)
+
+
+def test_a_block_that_outlives_its_kit_ends_what_it_has_taken_over():
+    kit = FlowKit()
+    with kit.simulate_error(tries) as simulated:
+        kit.close()
+        assert run_one(create(tries), 1) == 2
+    assert (simulated.calls, simulated.failures) == (2, 1)
+    assert run_one(create(tries), 1) == 2
+    assert simulated.calls == 2
 
 
 @simulate_error(tries)

@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from penguiflow.testkit._lending import Lendable
+
 START = 1000.0  # small, so that a sum of delays is exact for long
 
 real_monotonic = time.monotonic
 real_time = time.time
 
 
-class Clock:
+class Clock(Lendable):
     """The time of one `virtual_time` block.
 
     Args:
@@ -25,6 +27,7 @@ class Clock:
     """
 
     def __init__(self, starts_at: float | None = None) -> None:
+        super().__init__()
         self.holds: int = 0
         self._now: float = START
         self._wall: float = (real_time() if starts_at is None else starts_at) - START

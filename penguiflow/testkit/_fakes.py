@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from penguiflow import Context, Node, PenguiFlow, RoutingRequest
+from penguiflow.testkit._lending import End, Lendable
 from penguiflow.testkit._swapping import AnyNode, Swap, found, kind
 
 
@@ -29,7 +29,7 @@ class Call(NamedTuple):
 _UNSET: Any = object()
 
 
-class FakeNode:
+class FakeNode(Lendable):
     """Puts a fake in the place of a node: `with FakeNode(flow, "search", returns=[doc]) as search:`.
 
     What it returns is checked against the node's annotations, as ever, and the node's policy holds.
@@ -81,6 +81,7 @@ class FakeNode:
             raise TypeError(f"{name!r} is no router: to= is for routers")
         if not latency >= 0:
             raise ValueError(f"latency is a number of seconds from 0 on, not {latency!r}")
+        super().__init__()
         self.calls: list[Call] = []
         self._name: str = name
         self._flow: PenguiFlow = flow
@@ -94,19 +95,14 @@ class FakeNode:
         """What it was called with, without the rest."""
         return [call.message for call in self.calls]
 
-    def __enter__(self) -> Self:
+    def _begun(self) -> End:
         if self._flow.running and kind(self._swap.node) in ("router", "subflow"):
             raise RuntimeError(
                 f"{self._name!r} is a {kind(self._swap.node)}, and flow {self._flow.name!r} runs already: put the fake "
                 "in its place before the flow starts"
             )
         self._swap.put(self._body, self._choice)
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._swap.undo()
+        return lambda *left: self._swap.undo()
 
     async def _body(self, message: Any, ctx: Context | None) -> Any:
         self.calls.append(Call(message, *((None, None) if ctx is None else (ctx.trace_id, ctx.attempt))))

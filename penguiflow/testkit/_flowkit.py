@@ -1,20 +1,22 @@
 """`FlowKit`: the testkit as one object, which undoes at the end what a test has put in place. pytest gives it as
 `flowkit`.
 
-Rules: it adds nothing to the functions of the same names but the end.
+Rules: it adds nothing to the functions of the same names but the beginning, at once, and the end. A `with` block may
+end what it has begun before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from penguiflow import PenguiFlow
 from penguiflow.testkit import _asserting, _exploring, _recording, _replaying, _running, _sequence, _watching, _writing
 from penguiflow.testkit._clock import Clock
 from penguiflow.testkit._fakes import FakeNode
+from penguiflow.testkit._lending import Lendable
 from penguiflow.testkit._recorder import Recorder
 from penguiflow.testkit._recording import Recording
 from penguiflow.testkit._running import Streamed
@@ -24,9 +26,14 @@ from penguiflow.testkit._swapping import AnyNode
 from penguiflow.testkit._taped import Played
 from penguiflow.testkit._virtual import VirtualTime, quiet
 
+LendableT = TypeVar("LendableT", bound=Lendable)
+
 
 class FlowKit:
-    """The testkit, until `close`: what `simulate_error`, `fake`, `watch` and `virtual_time` begin ends there."""
+    """The testkit, until `close`: what `simulate_error`, `fake`, `watch` and `virtual_time` begin ends there.
+
+    `with kit.simulate_error(triage):` ends it with the block; so it is with the others.
+    """
 
     run_one: staticmethod[..., Any] = staticmethod(_running.run_one)
     run_many: staticmethod[..., list[Any]] = staticmethod(_running.run_many)
@@ -56,19 +63,19 @@ class FlowKit:
 
     def watch(self, flow: PenguiFlow) -> Recorder:
         """Record a flow from now on; see `penguiflow.testkit.watch`."""
-        return self._ends.enter_context(_watching.watch(flow))
+        return self._lend_of(_watching.watch(flow))
 
     def simulate_error(self, *args: Any, **kwargs: Any) -> Simulation:
         """Let a node fail from now on; see `penguiflow.testkit.simulate_error`."""
-        return self._ends.enter_context(simulate_error(*args, **kwargs))
+        return self._lend(simulate_error(*args, **kwargs))
 
     def fake(self, flow: PenguiFlow, name: str | AnyNode, **kwargs: Any) -> FakeNode:
         """Put a fake in the place of a node from now on; see `penguiflow.testkit.FakeNode`."""
-        return self._ends.enter_context(FakeNode(flow, name, **kwargs))
+        return self._lend(FakeNode(flow, name, **kwargs))
 
     def virtual_time(self, **kwargs: Any) -> Clock:
         """Let time be virtual from now on; see `penguiflow.testkit.virtual_time`."""
-        return self._ends.enter_context(VirtualTime(**kwargs))
+        return self._lend_of(VirtualTime(**kwargs))
 
     def close(self, quietly: bool = False) -> None:
         """Undo everything.
@@ -84,6 +91,15 @@ class FlowKit:
         except AssertionError:
             if not quietly:
                 raise
+
+    def _lend(self, thing: LendableT) -> LendableT:
+        self._ends.push(thing.lend())
+        return thing
+
+    def _lend_of(self, manager: AbstractContextManager[LendableT]) -> LendableT:
+        thing = manager.__enter__()
+        self._ends.push(thing.lend(manager.__exit__))
+        return thing
 
     def __enter__(self) -> Self:
         return self

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from penguiflow import FlowEvent
+from penguiflow.testkit._lending import Lendable
 
 Numbered: TypeAlias = tuple[int, FlowEvent]
 
 ENDS = ("node_success", "node_failed", "node_cancelled", "node_expired")
 
 
-class Recorder:
+class Recorder(Lendable):
     """Keeps the events that it is called with: give it as `on_event=`, or let `watch(flow)` make one.
 
     Args:
@@ -35,6 +36,7 @@ class Recorder:
     def __init__(self, max_traces: int = 256, max_events: int = 10_000) -> None:
         if max_traces < 1 or max_events < 1:
             raise ValueError(f"a recorder keeps at least one trace and one event, not {max_traces} and {max_events}")
+        super().__init__()
         self.dropped: int = 0
         self._max_traces: int = max_traces
         self._max_events: int = max_events

@@ -12,9 +12,10 @@ import inspect
 import math
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from penguiflow import Context, Node, PenguiFlow, RoutingRequest
+from penguiflow.testkit._lending import End, Lendable
 from penguiflow.testkit._swapping import AnyNode, Swap, copied, found
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
@@ -24,7 +25,7 @@ class SimulatedError(Exception):
     """What a simulated failure raises, unless the test says otherwise."""
 
 
-class Simulation:
+class Simulation(Lendable):
     """What `simulate_error` returns: a context manager, and a decorator of tests.
 
     Attributes:
@@ -41,6 +42,7 @@ class Simulation:
         on_attempt: frozenset[int] | None,
         timeout: bool,
     ) -> None:
+        super().__init__()
         self.calls: int = 0
         self.failures: int = 0
         self._given = (target, fail_times, exc, latency, on_attempt, timeout)
@@ -57,11 +59,11 @@ class Simulation:
         """A node of the same name and policy that fails so, to build a flow with."""
         return copied(self._target, self._body, self._policy)
 
-    def __enter__(self) -> Self:
+    def _begun(self) -> End:
         self._swap.put(self._body, self._policy)
-        return self
+        return self._gone
 
-    def __exit__(
+    def _gone(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
