@@ -29,6 +29,8 @@ packages = ["src/penguiflow_template"]
     "src/penguiflow_template/__init__.py": 'class Template:\n    name = "template"\n\n\ndef make_template(): ...\n',
     "src/penguiflow_template/py.typed": "",
     "tests/test_template.py": 'import penguiflow_template\n\n\nclass TestTemplate:\n    entry_point = "template"\n',
+    "policy/README.md": "# penguiflow-template\n\nRoutes.\n",
+    "policy/src/penguiflow_template/__init__.py": "class Template: ...\n\n\ndef choose(made: Targets): ...\n",
 }
 
 
@@ -72,6 +74,21 @@ def test_the_copy_has_the_new_name_in_every_place(source, tmp_path):
     assert code == 'class SlowNodes:\n    name = "slow-nodes"\n\n\ndef make_slow_nodes(): ...\n'
     test = (folder / "tests/test_slow_nodes.py").read_text(encoding="utf-8")
     assert test == 'import penguiflow_slow_nodes\n\n\nclass TestSlowNodes:\n    entry_point = "slow-nodes"\n'
+
+
+def test_a_policys_files_take_the_place_of_the_observers(source, tmp_path):
+    observer, policy = copied(source, "acme", tmp_path / "a"), copied(source, "acme", tmp_path / "b", "policy")
+    assert (observer.kind, policy.kind) == ("observer", "policy")
+    assert files(Path(policy.folder)) == files(Path(observer.folder))
+    differ = [
+        name
+        for name in files(Path(policy.folder))
+        if Path(policy.folder, name).read_bytes() != Path(observer.folder, name).read_bytes()
+    ]
+    assert differ == ["README.md", "src/penguiflow_acme/__init__.py"]
+    assert Path(policy.folder, "README.md").read_text(encoding="utf-8") == "# penguiflow-acme\n\nRoutes.\n"
+    assert "A policy loads only where it is named: PENGUIFLOW_POLICIES=acme." in policy.to_text()
+    assert "PENGUIFLOW_POLICIES" not in observer.to_text()
 
 
 def test_what_is_no_text_is_copied_as_it_is(source, tmp_path):
@@ -121,6 +138,15 @@ def test_a_bad_name_is_refused_with_a_good_one(source, tmp_path, name, hint):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("name", "kind"), [("make-template", "observer"), ("targets", "policy")])
+def test_a_name_that_the_code_uses_already_is_refused(source, tmp_path, name, kind):
+    (source / "src/penguiflow_template/more.py").write_text("from x import MakeTemplate\n", encoding="utf-8")
+    with pytest.raises(Complaint, match="the template uses the name (MakeTemplate|Targets) already: choose another"):
+        copied(source, name, tmp_path / "out", kind)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert copied(source, "targets", tmp_path).package == "penguiflow_targets"  # an observer uses no such name
+
+
 def test_a_keyword_is_a_name_as_good_as_any(source, tmp_path):
     assert keyword.iskeyword("class")
     assert copied(source, "class", tmp_path).package == "penguiflow_class"
@@ -146,8 +172,22 @@ def test_the_command_copies_the_template(source, tmp_path, monkeypatch):
     assert "is there already" in sentence("plugins", "new", "other", code=2)
 
 
-def test_the_template_of_this_tree_becomes_a_distribution_without_a_trace_of_it():
-    made = copied(copying.template(), "slow-hops", Path())
+def test_the_command_copies_a_policy(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("penguiflow.cli.app.template", lambda: source)
+    document = json.loads(invoke("plugins", "new", "acme", "--kind", "policy", "--json").stdout)
+    assert (document["kind"], document["entry_point"]) == ("policy", "acme")
+    assert Path("penguiflow-acme/README.md").read_text(encoding="utf-8") == "# penguiflow-acme\n\nRoutes.\n"
+    assert json.loads(invoke("plugins", "new", "watcher", "--json").stdout)["kind"] == "observer"
+    wrong = invoke("plugins", "new", "other", "--kind", "exporter")
+    assert wrong.exit_code == 2
+    assert "'observer', 'policy'" in wrong.stderr
+    assert not Path("penguiflow-other").exists()
+
+
+@pytest.mark.parametrize(("kind", "group"), [("observer", "penguiflow.plugins"), ("policy", "penguiflow.policies")])
+def test_the_template_of_this_tree_becomes_a_distribution_without_a_trace_of_it(kind, group):
+    made = copied(copying.template(), "slow-hops", Path(), kind)
+    assert not Path(made.folder, "policy").exists()
     paths = [path for path in Path(made.folder).rglob("*") if path.is_file()]
     assert Path(made.folder, "src", made.package, "__init__.py") in paths
     for path in paths:
@@ -156,7 +196,20 @@ def test_the_template_of_this_tree_becomes_a_distribution_without_a_trace_of_it(
         if path.suffix == ".py":
             compile(text, str(path), "exec")
     project = tomllib.loads(Path(made.folder, "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["entry-points"]["penguiflow.plugins"] == {"slow-hops": "penguiflow_slow_hops:plugin"}
+    assert project["entry-points"] == {group: {"slow-hops": "penguiflow_slow_hops:plugin"}}
+
+
+def test_a_policy_of_this_tree_speaks_of_no_observer():
+    made = copied(copying.template(), "two-thirds", Path(), "policy")
+    text = " ".join(path.read_text(encoding="utf-8") for path in Path(made.folder).rglob("*.*") if path.is_file())
+    assert "PENGUIFLOW_POLICIES=two-thirds" in text
+    assert [word for word in ("on_event", "slow", "threshold", "logs") if word in text.lower()] == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("options", "observer"), ("flow-event", "observer"), ("targets", "policy")])
+def test_what_the_template_of_this_tree_uses_is_no_name_for_a_plugin(name, kind):
+    with pytest.raises(Complaint, match="already"):
+        copied(copying.template(), name, Path(), kind)
 
 
 def test_the_template_is_looked_for_in_the_package_and_in_the_checkout(source, tmp_path, monkeypatch):

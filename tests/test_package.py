@@ -124,7 +124,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel_files):
         if path.is_file() and "__pycache__" not in path.parts
     }
     for path in TEMPLATE.rglob("*"):
-        if path.is_file() and not {"__pycache__", ".pytest_cache"} & set(path.parts):
+        if path.is_file() and not {"__pycache__", ".pytest_cache", ".ruff_cache"} & set(path.parts):
             source[f"penguiflow/_template/{path.relative_to(TEMPLATE).as_posix()}"] = path.read_bytes()
     source["pytest_penguiflow.py"] = (ROOT / "pytest_penguiflow.py").read_bytes()  # beside the package: see there
     packaged = {name: data for name, data in wheel_files.items() if not name.startswith(info + "/")}

@@ -18,7 +18,7 @@ import typer
 import penguiflow
 from penguiflow import PenguiFlow
 from penguiflow.cli import targets
-from penguiflow.cli.copying import copied, template
+from penguiflow.cli.copying import Kind, copied, template
 from penguiflow.cli.doctor import examined
 from penguiflow.cli.drawing import delivered, drawn, options_of
 from penguiflow.cli.explain import explained
@@ -216,6 +216,7 @@ def explain(
 @plugins.command()
 def new(
     name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens, as in slow-nodes.")],
+    kind: Annotated[Kind, typer.Option(help="Whether it watches flows, or routes their messages.")] = "observer",
     into: Annotated[Path, typer.Option(help="The folder that the new one is made in.")] = Path(),
     as_json: Json = False,
 ) -> None:
@@ -224,5 +225,5 @@ def new(
     It is a distribution that works, with tests.
     """
     with _speaking(as_json):
-        made = copied(template(), name, into)
+        made = copied(template(), name, into, kind)
         show(document(made.to_document()) if as_json else made.to_text())

@@ -1,21 +1,29 @@
 """`penguiflow plugins new`: a distribution of one's own, copied from the template.
 
-Rules: the template is itself a working distribution, so nothing in it is a placeholder but its name. Either the whole
-copy is there in the end, or nothing is.
+Rules: the template is itself a working distribution, an observer, so nothing in it is a placeholder but its name. For
+another kind of plugin, the files in the template's folder of that name take the place of the observer's. Either the
+whole copy is there in the end, or nothing is.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import penguiflow
+from penguiflow._settings import VARIABLES
 from penguiflow.cli.speech import USAGE, WRONG, Complaint
+
+Kind: TypeAlias = Literal["observer", "policy"]
+"""What a new plugin is for."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _WORD = re.compile(r"[Tt]emplate")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -28,6 +36,7 @@ class Copy:
     """The new distribution."""
 
     folder: str
+    kind: Kind
     distribution: str
     package: str
     entry_point: str
@@ -40,7 +49,11 @@ class Copy:
     def to_text(self) -> str:
         """The same for a person."""
         steps = "\n".join(f"  {command}" for command in self.next)
-        return f"{self.folder} is there: distribution {self.distribution}, package {self.package}. Next:\n{steps}"
+        named = f" A policy loads only where it is named: {VARIABLES['policies']}={self.entry_point}."
+        return (
+            f"{self.folder} is there: {self.kind}, distribution {self.distribution}, package {self.package}."
+            f"{named if self.kind == 'policy' else ''} Next:\n{steps}"
+        )
 
 
 def template() -> Path:
@@ -56,8 +69,8 @@ def template() -> Path:
     raise Complaint(f"the template is missing from {package}: install PenguiFlow again", WRONG)
 
 
-def copied(source: Path, name: str, into: Path) -> Copy:
-    """Copy the template `source` as a plugin of that name, as a new folder in `into`.
+def copied(source: Path, name: str, into: Path, kind: Kind = "observer") -> Copy:
+    """Copy the template `source` as a plugin of that name and kind, as a new folder in `into`.
 
     Raises:
         Complaint: the name won't do, the folder is there already, or it can't be written.
@@ -65,6 +78,7 @@ def copied(source: Path, name: str, into: Path) -> Copy:
     _refuse_bad(name)
     made = Copy(
         folder=str(into / f"{_PREFIX}{name}"),
+        kind=kind,
         distribution=f"{_PREFIX}{name}",
         package=f"penguiflow_{name.replace('-', '_')}",
         entry_point=name,
@@ -78,6 +92,8 @@ def copied(source: Path, name: str, into: Path) -> Copy:
         with tempfile.TemporaryDirectory(prefix=".penguiflow-new-", dir=into) as scratch:
             draft = Path(scratch, "draft")
             shutil.copytree(source, draft, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+            _become(draft, kind)
+            _refuse_taken(draft, name)
             _renamed(draft, name)
             draft.rename(target)
     except OSError as exc:
@@ -88,14 +104,35 @@ def copied(source: Path, name: str, into: Path) -> Copy:
 def _refuse_bad(name: str) -> None:
     if name.startswith(_PREFIX):
         raise Complaint(f"leave the prefix away: penguiflow plugins new {name.removeprefix(_PREFIX)}", USAGE)
-    if name == "options":
-        raise Complaint("the template has a class Options for its options already: choose another name", USAGE)
     if not _NAME.fullmatch(name):
         hint = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
         said = f": did you mean {hint!r}?" if _NAME.fullmatch(hint) else ""
         raise Complaint(
             f"{name!r} is no name for a plugin: small letters, digits and single hyphens, as in slow-nodes{said}", USAGE
         )
+
+
+def _become(draft: Path, kind: Kind) -> None:
+    """Make another kind of an observer's copy, and leave no kind's own folder in it."""
+    if kind != "observer":
+        shutil.copytree(draft / kind, draft, dirs_exist_ok=True)
+    for other in KINDS:
+        shutil.rmtree(draft / other, ignore_errors=True)
+
+
+def _refuse_taken(draft: Path, name: str) -> None:
+    """The name becomes a class's, and must not hide another thing that the code uses."""
+    title = _title(name)
+    if title == "Template":  # it stays what it is
+        return
+    for path in sorted(draft.rglob("*.py")):
+        for found in ast.walk(ast.parse(path.read_bytes())):
+            if title in (getattr(found, "id", None), getattr(found, "name", None)):
+                raise Complaint(f"the template uses the name {title} already: choose another one than {name!r}", USAGE)
+
+
+def _title(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("-"))
 
 
 def _steps(folder: Path) -> tuple[str, ...]:
@@ -127,7 +164,7 @@ def spelled(text: str, name: str, identifiers: bool = False) -> str:
 
     def put(found: re.Match[str]) -> str:
         if found[0] == "Template":
-            return "".join(part.capitalize() for part in name.split("-"))
+            return _title(name)
         before, after = text[: found.start()][-1:], text[found.end() :][:1]
         inside = "_" in (before, after) or before.isalnum() or after.isalnum()
         return name.replace("-", "_") if inside or (identifiers and before != "-") else name

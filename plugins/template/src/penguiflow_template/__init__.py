@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penguiflow import FlowEvent, hookimpl
 
-__all__ = ["Options", "Template", "plugin"]
+__all__ = ["Options", "plugin"]
 
 log = logging.getLogger(__name__)
 

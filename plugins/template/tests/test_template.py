@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from penguiflow import FlowError, create, node
-from penguiflow_template import Options, Template
+from penguiflow_template import Options, plugin
 
 
 @node
@@ -26,11 +26,11 @@ async def fails(x: int) -> int:
     raise ValueError("no")
 
 
-def logged(made: Template, first, caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(options: Options, first, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What is logged when a flow of this node and `quick` is asked once."""
 
     async def asked() -> None:
-        async with create(first.to(quick), name="answers", plugins=[made]) as flow:
+        async with create(first.to(quick), name="answers", plugins=[plugin(options)]) as flow:
             await flow.ask(1)
 
     caplog.set_level(logging.WARNING, logger="penguiflow_template")
@@ -39,18 +39,18 @@ def logged(made: Template, first, caplog: pytest.LogCaptureFixture) -> list[str]
 
 
 def test_a_node_over_the_threshold_is_logged_and_no_other(caplog: pytest.LogCaptureFixture):
-    (text,) = logged(Template(Options(threshold_ms=200)), slow, caplog)
+    (text,) = logged(Options(threshold_ms=200), slow, caplog)
     assert text.startswith("node 'slow' of flow 'answers' took ")
     assert "ms (node_success, trace " in text
 
 
 def test_a_node_that_is_ignored_is_not_logged(caplog: pytest.LogCaptureFixture):
-    assert logged(Template(Options(threshold_ms=200, ignore=frozenset({"slow"}))), slow, caplog) == []
+    assert logged(Options(threshold_ms=200, ignore=frozenset({"slow"})), slow, caplog) == []
 
 
 def test_a_node_that_fails_is_timed_as_well(caplog: pytest.LogCaptureFixture):
     with pytest.raises(FlowError):
-        logged(Template(Options(threshold_ms=0)), fails, caplog)
+        logged(Options(threshold_ms=0), fails, caplog)
     assert "(node_failed, trace " in caplog.text
 
 
