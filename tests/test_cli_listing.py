@@ -10,6 +10,17 @@ from tests.utils.distributions import POLICIES
 from tests.utils.hostile import Folder
 
 BROKEN = "raise SystemExit('must not be imported')\n"
+ROUTES = """
+from penguiflow import hookimpl
+
+class Routes:
+    @hookimpl
+    def resolve_route(self, request):
+        return None
+
+def plugin():
+    return Routes()
+"""
 
 
 @pytest.fixture
@@ -46,11 +57,26 @@ def test_a_person_reads_a_table(site):
         "no setting is made: every plugin loads by itself, no policy does",
         "",
         "PLUGIN  GROUP                DISTRIBUTION  VERSION  WOULD BE   WHY",
-        "broken  penguiflow.plugins   acme-broken   1.5      loaded     loads by itself",
-        "other   penguiflow.plugins   acme-other    1.5      loaded     loads by itself",
+        "broken  penguiflow.plugins   acme-broken   1.5      tried      loads by itself",
+        "other   penguiflow.plugins   acme-other    1.5      tried      loads by itself",
         "rules   penguiflow.policies  acme-rules    1.5      available  a policy loads when it is named, as in "
         "PENGUIFLOW_POLICIES",
+        "",
+        "Nothing was imported. Whether what would be tried can be loaded, `penguiflow plugins doctor` finds out.",
     ]
+
+
+def test_what_is_listed_as_tried_may_fail_and_the_doctor_says_so(site):
+    site.plugin("lost", ROUTES)
+    row = next(line for line in site.command("plugins", "list").stdout.splitlines() if line.startswith("lost "))
+    assert row.split()[-4:] == ["tried", "loads", "by", "itself"]
+    done = site.command("plugins", "doctor", "--json", "--no-probe", PENGUIFLOW_PLUGINS="lost")
+    (lost,) = [found for found in json.loads(done.stdout)["plugins"] if found["name"] == "lost"]
+    assert (done.returncode, lost["status"]) == (1, "failed")
+
+
+def test_where_nothing_would_be_tried_nobody_is_sent_to_the_doctor(site):
+    assert "doctor" not in site.command("plugins", "list", PENGUIFLOW_PLUGINS="").stdout
 
 
 def test_settings_in_force_say_where_they_were_written(site):

@@ -20,6 +20,7 @@ from penguiflow.cli.speech import table
 
 LIMITS = ("decision_timeout_s", "quarantine_after", "start_timeout_s", "stop_timeout_s")
 UNKNOWN = "unknown"
+UNTRIED = "Nothing was imported. Whether what would be tried can be loaded, `penguiflow plugins doctor` finds out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A plugin that is installed, and what would become of it."""
+    """A plugin that is installed, and what would become of it.
+
+    Attributes:
+        status: As in `flow.plugins`, by the settings alone: `loaded` is what a flow would try to load, and it may fail.
+            `unknown` if the settings can't be read.
+    """
 
     name: str
     group: str
@@ -71,9 +77,12 @@ class Listing:
 
     def to_text(self) -> str:
         """The same for a person."""
-        rows = [(e.name, e.group, e.distribution, e.version, e.status, e.reason) for e in self.plugins]
-        head = ("PLUGIN", "GROUP", "DISTRIBUTION", "VERSION", "WOULD BE", "WHY")
-        return table(head, rows) if rows else "no plugin is installed"
+        if not self.plugins:
+            return "no plugin is installed"
+        rows = [(e.name, e.group, e.distribution, e.version, _expected(e.status), e.reason) for e in self.plugins]
+        shown = table(("PLUGIN", "GROUP", "DISTRIBUTION", "VERSION", "WOULD BE", "WHY"), rows)
+        tried = any(entry.status == LOADED for entry in self.plugins)
+        return f"{shown}\n\n{UNTRIED}" if tried else shown
 
 
 def listed() -> Listing:
@@ -96,6 +105,11 @@ def listed() -> Listing:
         ),
         tuple(text for text, wanted in names if not (wanted or settings.strict)),
     )
+
+
+def _expected(status: str) -> str:
+    """A status for a person: who hasn't imported a plugin can't say that it would be loaded."""
+    return "tried" if status == LOADED else status
 
 
 def _stops(verdict: Verdict, strict: bool) -> bool:
