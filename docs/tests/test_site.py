@@ -49,6 +49,7 @@ SHOWN_IMAGES = "const shown = [...document.images].filter(image => image.offsetP
 NOT_FOR_THE_READER = {  # what one part of a distribution asks of another
     *("Context.onward", "Context.opened", "Context.successor"),
     *("Policy.begin", "Policy.end", "Policy.in_use", "Policy.rules", "Decision.beside", "Shadow.compare"),
+    *("Clock.lend", "FakeNode.lend", "Recorder.lend", "Simulation.lend"),
     *("TraceCancelled.to_payload", "TraceCancelled.twin", "TraceCancelled.unwrap"),  # of `FlowError`
 }
 
