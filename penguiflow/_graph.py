@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole, called
 from penguiflow._registry import ModelRegistry
-from penguiflow._types import spelled
+from penguiflow._types import UNKNOWN, spelled
 from penguiflow._wiring import Wiring
 
 MAX_PLAYBOOKS_DEEP = 50
@@ -30,6 +30,8 @@ class GraphNode:
         policy: Its time limits, retries and concurrency.
         takes: The annotation of its message as text; empty if unknown.
         gives: The annotation of what it returns as text; empty if unknown.
+        takes_type: The annotation of its message itself; `Any` if unknown.
+        gives_type: The annotation of what it returns itself; `Any` if unknown.
         join_k: How many messages a join gathers.
         join_timeout_s: Seconds from its first message on, after which a join gives up.
         decided_by: Who decides where a router's message goes, in the order asked: its predicate (or `"type"`), its
@@ -52,6 +54,8 @@ class GraphNode:
     join_timeout_s: float | None = None
     decided_by: tuple[str, ...] = ()
     playbooks: tuple[Graph, ...] = ()
+    takes_type: Any = field(default=Any, hash=False, repr=False)
+    gives_type: Any = field(default=Any, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,8 @@ def _described(wiring: Wiring, place: int, path: str, registry: ModelRegistry, a
         join_timeout_s=role.timeout_s if isinstance(role, JoinRole) else None,
         decided_by=(*_deciders(role), *around.plugins) if isinstance(role, RouterRole) else (),
         playbooks=tuple(_playbook(playbook, inside, around) for playbook in node.playbooks),
+        takes_type=Any if wants is UNKNOWN else wants,
+        gives_type=Any if gives is UNKNOWN else gives,
     )
 
 

@@ -370,6 +370,7 @@ async def test_a_name_that_cannot_be_resolved_is_unknown():
     assert await answer(made, {"any": 1}) == {"any": 1}
     found = create(made).graph.node("guess")
     assert (found.takes, found.gives) == ("", "")
+    assert (found.takes_type, found.gives_type) == (Any, Any)
 
 
 def test_a_graph_shows_annotations_as_they_are_written():
@@ -382,6 +383,17 @@ def test_a_graph_shows_annotations_as_they_are_written():
     found = create(Node(several), Node(stream)).graph
     assert (found.node("several").takes, found.node("several").gives) == ("Query | None", "dict[str, list[Topic]]")
     assert (found.node("stream").takes, found.node("stream").gives) == ("Message[Query]", "Topic")
+
+
+def test_a_graph_holds_the_annotations_themselves():
+    async def several(x: Query | None) -> Annotated[list[Topic], []]:
+        return []
+
+    found = create(Node(several).to(Node(gives_topic, "next", NodePolicy(validate="none")))).graph
+    assert found.node("several").takes_type == Query | None
+    assert found.node("several").gives_type == Annotated[list[Topic], []]
+    assert found.node("next").gives_type is Topic
+    assert len({*found.nodes}) == 2  # what can't be hashed in an annotation is no obstacle
 
 
 def test_a_node_shows_its_name():
