@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from penguiflow import RoutingRequest
@@ -132,7 +133,7 @@ class Conditions:
         """The condition, or why it can't be used."""
         wrong = guard.refusal(source)
         if wrong is not None:
-            return Fault(wrong.text, *_place(source, wrong.at))
+            return Fault(wrong.text, *place_of(source, wrong.at))
         if self._environment is None:
             self._environment = _environment()
         try:
@@ -151,6 +152,10 @@ class Conditions:
             found = guard.fields(source, name)
             self._wanted[name] = None if found is None or wanted is None else wanted | found
         self._showing = [(name, _show(name, self._wanted.get(name))) for name in VARIABLES if name in self._used]
+
+    def shows_all_of(self, name: str) -> bool:
+        """Whether the whole of `payload` or `meta` is shown, as JSON, and not only the fields that are named."""
+        return self._wanted[name] is None
 
     def view(self, request: RoutingRequest, hour: int) -> View:
         """A message as conditions see it.
@@ -190,7 +195,7 @@ def _show(name: str, fields: frozenset[str] | None) -> Show:
 
 
 def _shown(value: Any, wanted: Sequence[str] | None) -> Any:
-    """A value as JSON would show it; of one with fields, only those that are wanted."""
+    """A value as JSON would show it, each field under its own name; of one with fields, only those that are wanted."""
     if value.__class__ in _PLAIN:
         return value
     if wanted is None or isinstance(value, _ITEMS):
@@ -208,12 +213,16 @@ def _shown(value: Any, wanted: Sequence[str] | None) -> Any:
 def _has(value: Any, name: str) -> bool:
     if isinstance(value, Mapping):
         return name in value
+    if isinstance(value, BaseModel) and name in (getattr(value, "__pydantic_extra__", None) or ()):
+        return True
     return name in getattr(value, "__dict__", ()) or name in getattr(value, "__dataclass_fields__", ())
 
 
 def _json(value: Any) -> Any:
     try:
-        return to_jsonable_python(value, serialize_unknown=True, inf_nan_mode="constants", bytes_mode="base64")
+        return to_jsonable_python(
+            value, by_alias=False, serialize_unknown=True, inf_nan_mode="constants", bytes_mode="base64"
+        )
     except Exception:
         raise ConditionError("the message can't be shown as JSON") from None
 
@@ -236,7 +245,8 @@ def _environment() -> Any:
     return cel.NewEnv(variables=types)
 
 
-def _place(source: str, at: int) -> tuple[int, int]:
+def place_of(source: str, at: int) -> tuple[int, int]:
+    """Line and column, counted from 1, of a place in a condition."""
     return source.count("\n", 0, at) + 1, at - source.rfind("\n", 0, at)
 
 

@@ -15,6 +15,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from penguiflow import RoutingRequest
 from penguiflow_policy._schema import FIELDS, KEYS, NESTED
 
@@ -82,6 +84,8 @@ def part(value: Any, name: str) -> Any:
         return value[names.index(name)] if name in names else None
     if dataclasses.is_dataclass(value) and name in value.__dataclass_fields__:
         return getattr(value, name, None)
+    if isinstance(value, BaseModel):
+        return (getattr(value, "__pydantic_extra__", None) or {}).get(name)
     return None
 
 

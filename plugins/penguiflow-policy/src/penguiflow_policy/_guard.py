@@ -21,6 +21,7 @@ LOOPS = ("all", "exists", "exists_one")
 MAKERS = ("map", "filter")
 LARGE = ("payload", "meta", "proposed")
 SHORT = ("tenant", "topic", "priority", "node", "flow", "trace_id", "hour")
+_PLAIN_TEXT = re.compile(r"""'[^'\\\n]+'|"[^"\\\n]+\"""")
 _BEFORE_A_FIELD = re.compile(r"(?!in$).*[\w)\]}'\"]", re.DOTALL)
 
 _TOKEN = re.compile(
@@ -85,6 +86,29 @@ def fields(source: str, variable: str) -> frozenset[str] | None:
                 return None  # a method of the variable itself
             found.add(after[1].text)
     return frozenset(found)
+
+
+def paths(source: str, variable: str) -> Iterator[list[Token]]:
+    """The steps below a variable that a condition takes, as `user` and `age` in `payload.user["age"]`: as far as they
+    are names, and no methods.
+    """
+    tokens = list(_tokens(source))
+    for place, (token, before) in enumerate(_with_before(tokens)):
+        if token.kind == "name" and token.text == variable and before.text != ".":
+            yield list(_steps(tokens, place + 1))
+
+
+def _steps(tokens: list[Token], at: int) -> Iterator[Token]:
+    while at + 1 < len(tokens):
+        sign, step, after = tokens[at].text, tokens[at + 1], "".join(token.text for token in tokens[at + 2 : at + 3])
+        if sign == "." and step.kind == "name" and after != "(":
+            yield step
+            at += 2
+        elif sign == "[" and _PLAIN_TEXT.fullmatch(step.text) and after == "]":
+            yield Token("name", step.text[1:-1], step.at)
+            at += 3
+        else:
+            return
 
 
 def _tokens(source: str) -> Iterator[Token]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penguiflow import Graph
-from penguiflow_policy._checks import Router, checked, routers_of
+from penguiflow_policy._checks import Asked, Router, checked, routers_of
 from penguiflow_policy._health import EVENTS
 from penguiflow_policy._problems import PolicyError, Problem
 from penguiflow_policy._reading import compiled
@@ -61,7 +61,7 @@ class Live:
     def __init__(self, source: Source, environ: Mapping[str, str], observe: bool) -> None:
         self._source = source
         self._environ = environ
-        self._graphs: list[tuple[Graph, Sequence[str] | None]] = []
+        self._graphs: list[Asked] = []
         self._subscribers: list[Callable[[PolicyChange], None]] = []
         self._complaint = ""
         self._counting: bool | None = None
@@ -120,7 +120,8 @@ class Live:
     def _suited(self, version: Version) -> Version:
         """The version, if every flow can be routed with it."""
         rules, document = version
-        problems = [p for graph, only in self._graphs for p in checked(rules, document, graph, only)]
+        graphs = self._graphs  # each as when it was built: after those before it, and none of the later
+        problems = [p for i, asked in enumerate(graphs) for p in checked(rules, document, asked, graphs[:i])]
         if rules.windows and self._counting is False:
             place = next(i for i, rule in enumerate(rules.rules) if rule.fallback is not None)
             text = "a fallback needs error rates, and this policy began without: start it with observe = true"
@@ -168,7 +169,7 @@ class Live:
             routers: The routers that have it as their `policy=`; `None` if it is asked about all.
         """
         rules, document = self._version
-        problems = checked(rules, document, graph, routers)
+        problems = checked(rules, document, (graph, routers), self._graphs)
         if not problems and (graph, routers) not in self._graphs:
             self._graphs = [*self._graphs, (graph, routers)][-MOST_GRAPHS:]
         return [str(problem) for problem in problems]

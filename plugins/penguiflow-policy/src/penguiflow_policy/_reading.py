@@ -161,7 +161,7 @@ class _Compiler:
         found = self._conditions.compiled(rule.when)
         if isinstance(found, Condition):
             return found
-        self._problems.append(_placed(self._document, found, (*path, "when")))
+        self._problems.append(placed(self._document, found, (*path, "when")))
         return None
 
 
@@ -186,7 +186,7 @@ def _misfit(name: str, value: Any, written: Any) -> str:
     return ""
 
 
-def _placed(document: Document, fault: Fault, path: Path) -> Problem:
+def placed(document: Document, fault: Fault, path: Path) -> Problem:
     """A problem within a condition, at its place in the file where the file has it in one piece."""
     mark = document.mark(path)
     whole = document.problem(f"{fault.text} (column {fault.column} of the condition)", path)
