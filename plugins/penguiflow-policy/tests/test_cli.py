@@ -58,6 +58,30 @@ def wants(path):
 def falls():
     raise RuntimeError("no database")
 """
+TYPED = """\
+from app import a, b
+from pydantic import BaseModel
+from penguiflow import create, node, router
+
+class Ticket(BaseModel):
+    text: str
+    kind: str = "bug"
+
+@node
+async def read(text: str) -> Ticket: return Ticket(text=text)
+
+desk = router("desk")
+flow = create(read.to(desk), desk.to(a, b), name="typed")
+"""
+PATHS = """\
+rules:
+  - name: tikets
+    when: payload.tiket.text == "x"
+    route: a
+  - name: kinds
+    match: {payload.kynd: bug}
+    route: b
+"""
 
 
 @pytest.fixture
@@ -69,7 +93,11 @@ def folder(tmp_path: Path) -> Path:
         ("app.py", APP),
         ("bad.yaml", "rulez: []"),
         ("torn.py", "def flow(:"),
+        ("paths.yaml", PATHS),
+        ("apps/app.py", APP),
+        ("apps/typed.py", TYPED),
     ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
@@ -100,7 +128,29 @@ def test_check_holds_a_policy_against_a_flow(folder: Path, target: str):
     assert "old.yaml:9:12: rules[2].route: router 'desk' doesn't lead to 'c': there are a, b" in out
 
 
-@pytest.mark.parametrize("target", ["app", "app:nothing", "nomodule:flow", "app:broken"])
+@pytest.mark.parametrize("target", ["apps/typed.py:flow", "{folder}/apps/typed.py:flow"])
+def test_check_holds_paths_of_payloads_against_the_models_of_a_flow(folder: Path, target: str):
+    code, out, err = run(folder, "check", "--flow", target.format(folder=folder), "paths.yaml")
+    assert (code, err) == (1, "")
+    assert out.splitlines() == [
+        "paths.yaml:3:19: rules[0].when: payload has no 'tiket' where router 'desk' gets Ticket: did you mean 'text'?",
+        "paths.yaml:6:13: rules[1].match.payload.kynd: payload has no 'kynd' where router 'desk' gets Ticket: did you "
+        "mean 'kind'?",
+    ]
+
+
+def test_check_holds_a_policy_against_several_flows(folder: Path):
+    (folder / "one.yaml").write_text("rules: [{name: one, route: a}]", encoding="utf-8")
+    flows = ("--flow", "app:flow", "--flow", "apps/typed.py:flow")
+    assert run(folder, "check", *flows, "one.yaml")[0] == 0
+    assert run(folder, "check", *flows, "paths.yaml")[0] == 0  # who knows what the first gets
+    code, out, _ = run(folder, "check", *flows, "old.yaml")
+    assert (code, out.count("old.yaml:9:12: rules[2].route: router 'desk' doesn't lead to 'c'")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "target", ["app", "app:nothing", "nomodule:flow", "app:broken", "nofile.py:flow", "apps:flow", "app.py:nothing"]
+)
 def test_a_flow_that_is_none_is_wrong_usage(folder: Path, target: str):
     code, out, err = run(folder, "check", "old.yaml", "--flow", target)
     assert (code, out) == (2, "")
@@ -177,6 +227,7 @@ def test_explain_says_where_a_message_goes_and_why(folder: Path):
         (("--flow", "app:wants"), "--flow app:wants raised TypeError: "),
         (("--flow", "app:falls"), "--flow app:falls raised RuntimeError: no database"),
         (("--flow", "torn:flow"), "--flow torn:flow raised SyntaxError: "),
+        (("--flow", "torn.py:flow"), "--flow torn.py:flow raised SyntaxError: "),
         (("--flow", "app:three", "--node", "dsk"), "flow 'three' has no router 'dsk': did you mean 'desk'?"),
     ],
 )

@@ -7,26 +7,22 @@ for `diff`, different, 2 wrong usage. Nothing here routes anything.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from penguiflow import GraphError, PenguiFlow
+from penguiflow import GraphError
 from penguiflow_policy._cases import Case, Outcome, read_cases
 from penguiflow_policy._checks import routers_of
 from penguiflow_policy._diff import differences
 from penguiflow_policy._policy import Policy
 from penguiflow_policy._problems import PolicyError, meant
 from penguiflow_policy._schema import json_schema
+from penguiflow_policy._target import UsageError, loaded
 
 OK, WRONG, USAGE = 0, 1, 2
-
-
-class _Usage(Exception):
-    """The command was given something that it can't use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (PolicyError, GraphError) as exc:
         print(exc, file=sys.stderr)
         code = WRONG
-    except _Usage as exc:
+    except UsageError as exc:
         print(exc, file=sys.stderr)
         code = USAGE
     except BrokenPipeError:
@@ -51,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="say everything that is wrong with policies")
     check.add_argument("files", nargs="+", metavar="FILE")
-    check.add_argument("--flow", help="module:flow that they have to suit")
+    check.add_argument(
+        "--flow",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="a flow that they have to suit, as module:flow or path/to/file.py:flow; may stand several times",
+    )
     check.set_defaults(run=_check)
     test = commands.add_parser("test", help="run a table of cases")
     test.add_argument("file", metavar="FILE")
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 def _explain_parser(commands: Any) -> None:
     explain = commands.add_parser("explain", help="say where a message would go, and why")
     explain.add_argument("file", metavar="FILE")
-    explain.add_argument("--flow", help="module:flow whose router asks")
+    explain.add_argument("--flow", metavar="TARGET", help="module:flow, or path/to/file.py:flow, whose router asks")
     explain.add_argument("--node", help="the router that asks")
     explain.add_argument("--proposed", help="what stands proposed, separated by commas")
     explain.add_argument("--tenant", default="default")
@@ -85,7 +87,7 @@ def _explain_parser(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    flow = None if options.flow is None else _flow(options.flow)
+    flows = [loaded(target) for target in options.flow]
     code = OK
     for file in options.files:
         try:
@@ -93,7 +95,7 @@ def _check(options: argparse.Namespace) -> int:
         except PolicyError as exc:
             problems = [str(problem) for problem in exc.problems]
         else:
-            problems = [] if flow is None else policy.check_graph(flow.graph)
+            problems = list(dict.fromkeys(problem for flow in flows for problem in policy.check_graph(flow.graph)))
             if not problems:
                 print(f"{file}: {len(policy.rules.rules)} rules, version {policy.version}")
         for problem in problems:
@@ -111,7 +113,7 @@ def _test(options: argparse.Namespace) -> int:
         failed += bool(wrong)
         print(f"{'FAILED' if wrong else 'ok'} {case.name}" + (f": {wrong}" if wrong else ""))
     if not cases:
-        raise _Usage(f"{options.cases} has no cases")
+        raise UsageError(f"{options.cases} has no cases")
     print(f"{len(cases) - failed} of {len(cases)} cases as expected, version {rules.version}")
     return WRONG if failed else OK
 
@@ -132,13 +134,13 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     policy = Policy.from_file(options.file)
-    flow = None if options.flow is None else _flow(options.flow)
+    flow = None if options.flow is None else loaded(options.flow)
     if flow is not None:
         if problems := policy.check_graph(flow.graph):
-            raise _Usage("\n".join(problems))
+            raise UsageError("\n".join(problems))
         routers = [router.name for router in routers_of(flow.graph)]
         if options.node is not None and options.node not in routers:
-            raise _Usage(f"--node: flow {flow.name!r} has no router {options.node!r}{meant(options.node, routers)}")
+            raise UsageError(f"--node: flow {flow.name!r} has no router {options.node!r}{meant(options.node, routers)}")
     given = {"tenant": options.tenant, "topic": options.topic, "priority": options.priority}
     case = Case(
         name="message",
@@ -163,31 +165,10 @@ def _json(text: str, option: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise _Usage(f"{option} is JSON, and this isn't: {exc}") from None
+        raise UsageError(f"{option} is JSON, and this isn't: {exc}") from None
 
 
 def _table(value: Any, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _Usage(f"{option} is a JSON object, not {type(value).__name__}")
+        raise UsageError(f"{option} is a JSON object, not {type(value).__name__}")
     return value
-
-
-def _flow(target: str) -> PenguiFlow:
-    """The flow that `module:flow` names, or that the function of this name returns."""
-    module, colon, name = target.partition(":")
-    if not (module and colon and name):
-        raise _Usage(f"--flow is module:flow, as in app.flows:desk, not {target!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), name)
-        flow = found() if callable(found) and not isinstance(found, PenguiFlow) else found
-    except (GraphError, PolicyError):
-        raise
-    except (ImportError, AttributeError) as exc:
-        raise _Usage(f"--flow {target}: {exc}") from None
-    except Exception as exc:
-        raise _Usage(f"--flow {target} raised {type(exc).__name__}: {exc}") from exc
-    if not isinstance(flow, PenguiFlow):
-        raise _Usage(f"--flow {target} is a {type(flow).__name__}, and no flow")
-    return flow
