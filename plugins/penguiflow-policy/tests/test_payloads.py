@@ -251,7 +251,16 @@ class Plain(BaseModel):
         return {"anything": 1}
 
 
+class Texts(BaseModel):
+    user: User = User()
+
+    @field_serializer("*")
+    def as_other(self, value: Any) -> dict[str, int]:
+        return {"anything": 1}
+
+
 class Outer(BaseModel):
+    texts: Texts = Texts()
     plain: Plain = Plain()
     root: RootModel[User] = RootModel[User](User())
     point: Point = Point()
@@ -262,7 +271,7 @@ class Outer(BaseModel):
         return {"anything": 1}
 
 
-@pytest.mark.parametrize("path", ["user.grown", "plain.anything", "root.age"])
+@pytest.mark.parametrize("path", ["user.grown", "plain.anything", "root.age", "texts.user.anything"])
 def test_conditions_see_what_json_shows_and_match_only_fields(path: str):
     matching, asking = of_path(path, Outer)
     assert "has no" in matching
@@ -291,16 +300,35 @@ def test_what_is_no_path_of_the_payload_is_left_alone(when: str):
     assert objections(policy(rule(when=when)), giving(Ticket)) == ""
 
 
+def counted() -> Ticket:
+    ticket = Ticket()
+    assert ticket.words == 1
+    return ticket
+
+
 VALUES: list[tuple[Callable[[], Any], list[str]]] = [
     (
         Ticket,
         ["text", "kind", "user.age", "user.mail", "user.eMail", "user.grown", "loud", "more.x", "nothing", "words"],
     ),
     (lambda: Ticket(user=None), ["user.age"]),
+    (counted, ["words"]),
     (Order, ["item", "buyer.text", "buyer.user.mail", "buyer.nothing"]),
     (lambda: Open(z={"y": 1}), ["a", "z", "z.y", "nothing"]),
     (Below, ["depth"]),
-    (Outer, ["plain.anything", "plain.user", "root.age", "root.root", "user.anything", "user.age", "point.x"]),
+    (
+        Outer,
+        [
+            "plain.anything",
+            "plain.user",
+            "texts.user.anything",
+            "root.age",
+            "root.root",
+            "user.anything",
+            "user.age",
+            "point.x",
+        ],
+    ),
     (lambda: RootModel[User](User()), ["root.age", "age"]),
     (Point, ["x", "label"]),
 ]
@@ -458,7 +486,7 @@ def test_a_rule_for_several_flows_is_wrong_if_it_is_for_all_of_them():
     made = policy(rule(match={"payload.kind": 1}))
     assert objections(made, giving(Ticket), name="first") == ""
     assert objections(made, giving(User), name="second") == ""
-    made.replace(policy(rule(match={"payload.text": 1})))
+    made.replace(policy(rule(match={"payload.user": 1})))
     for wrong in ("age", "nothing"):  # as if both flows were built anew
         with pytest.raises(PolicyError, match=f"has no '{wrong}' where router 'desk' gets Ticket"):
             made.replace(policy(rule(match={f"payload.{wrong}": 1})))
