@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -419,6 +420,14 @@ def test_routers_pass_on_what_they_get():
     again = second.to(first, *sinks("a"))
     with pytest.raises(GraphError, match="router 'second' gets Ticket"):
         create(*nodes[:2], again, allow_cycles=True, plugins=[policy(rule(match={"node": "second", "payload.x": 1}))])
+
+
+def test_routers_between_many_routers_are_looked_at_once():
+    layers = [[router(f"r{depth}_{place}") for place in range(3)] for depth in range(20)]
+    layers += [list(sinks("a"))]
+    graph = [node.to(*after) for before, after in itertools.pairwise(layers) for node in before]
+    with pytest.raises(GraphError, match="router 'r19_0' gets Ticket"):
+        create(giving(Ticket).to(*layers[0]), *graph, plugins=[policy(rule(match={"node": "r19_0", "payload.no": 1}))])
 
 
 def test_joins_give_lists_and_subflows_what_their_last_node_gives():

@@ -17,26 +17,25 @@ NOBODY_KNOWS: Payloads = ()
 
 def incoming(graph: Graph, name: str) -> Payloads:
     """The types of payload that a router gets, in their order; none if nobody knows."""
-    found = _got(graph, graph.node(name), ())
-    return NOBODY_KNOWS if unknown(found) else tuple({id(each): each for each in found}.values())
+    found: list[Any] = []
+    says_nothing: list[str] = []
+    routers = [name]
+    for router in routers:  # and those before it, as long as they say nothing themselves
+        taken = members(graph.node(router).takes_type)
+        if taken and not unknown(taken):
+            found += taken
+            continue
+        says_nothing.append(router)
+        before = [graph.node(other) for other in graph.predecessors(router)]
+        routers += [node.name for node in before if node.kind == "router" and node.name not in routers]
+        found += [kind for node in before if node.kind != "router" for kind in _given(node)]
+    if unknown(found) or set(says_nothing) & set(graph.entries):
+        return NOBODY_KNOWS
+    return tuple({id(kind): kind for kind in (*found, *([StreamChunk] if says_nothing else []))}.values())
 
 
-def _got(graph: Graph, router: GraphNode, behind: tuple[str, ...]) -> Payloads:
-    """The same of a router in front of those `behind`, which are on the way already; with `Any` if nobody knows."""
-    taken = members(router.takes_type)
-    if taken and not unknown(taken):
-        return taken
-    if router.name in graph.entries:
-        return (Any,)
-    behind = (*behind, router.name)
-    before = [graph.node(name) for name in graph.predecessors(router.name) if name not in behind]
-    given = [_given(graph, node, behind) for node in before]
-    return (*(member for payloads in given for member in payloads), StreamChunk) if all(given) else (Any,)
-
-
-def _given(graph: Graph, node: GraphNode, behind: tuple[str, ...]) -> Payloads:
-    if node.kind == "router":
-        return _got(graph, node, behind)
+def _given(node: GraphNode) -> Payloads:
+    """The types of what a node that is no router gives; `Any` if nobody knows."""
     if not _checked(node):
         return (Any,)
     given = members(node.gives_type)
