@@ -1,4 +1,6 @@
-"""What a decision costs. This thread's own time is measured, the best of several rounds: others may be at work."""
+"""How the cost of a decision grows: this thread's own time, the best of several rounds, as others may be at work. What
+one costs in microseconds, `python benchmarks` measures.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,6 @@ from desk import policy, request, rule
 
 ROUNDS, CALLS = 20, 500
 
-CONDITIONS = [
-    "tenant == 'other' && priority >= 2",
-    "payload.user.age > 50 && meta.lang == 'de'",
-    "'z' in proposed",
-    "payload.text.startsWith('bye')",
-    "hour >= 14 && hour < 17",
-    "payload.items.exists(i, i > 3)",
-    "has(meta.lang) && meta.score > 0.9",
-    "topic.matches('^mil.*')",
-    "size(payload.items) == 4",
-    "tenant in ['x', 'y'] && priority > 5",
-]
 PAYLOAD = {"text": "hello there", "items": [1, 2, 3], "user": {"age": 44}, "kind": "k7"}
 ASKED = request(PAYLOAD, meta={"lang": "de", "score": 0.5}, tenant="t99", topic="billing", priority=3)
 
@@ -40,46 +30,16 @@ def microseconds(call: Callable[[], Any]) -> float:
     return min(rounds)
 
 
-def slowness() -> float:
-    """How much slower this machine is at the moment than the one that the limits are meant for, at plain work."""
-
-    def work() -> None:
-        table = {}
-        for place in range(100):
-            table[str(place)] = place
-
-    return max(1.0, microseconds(work) / 12)
-
-
-def test_a_decision_over_100_match_rules_takes_at_most_20_microseconds():
-    fields = {"topic": ["billing", "sales"], "payload.kind": ["k7", "k8"], "meta.lang": "de", "priority": [1, 2, 3]}
-    made = policy(*(rule(f"r{i}", match={"tenant": f"t{i}", **fields}) for i in range(100)))
-    found = made.select(ASKED)
-    assert found is not None
-    assert found.rule == "r99"
-    took = microseconds(lambda: made.select(ASKED))
-    print(f"100 match rules: {took:.1f} microseconds")
-    assert took <= 20 * slowness()
-
-
 def test_a_decision_over_1000_match_rules_takes_hardly_longer():
     few, many = (policy(*(rule(f"r{i}", match={"tenant": f"t{i}"}) for i in range(count))) for count in (100, 1000))
     assert microseconds(lambda: many.select(ASKED)) <= 3 * microseconds(lambda: few.select(ASKED)) + 10
 
 
-def test_a_decision_over_10_conditions_takes_at_most_80_microseconds():
-    made = policy(*(rule(f"r{i}", when=text) for i, text in enumerate(CONDITIONS)), clock=lambda: 13 * 3600.0)
-    assert made.select(ASKED) is None
-    took = microseconds(lambda: made.select(ASKED))
-    print(f"10 conditions: {took:.1f} microseconds")
-    assert took <= 80 * slowness()
-
-
 @pytest.mark.parametrize("kind", ["split", "canary"])
-def test_a_share_takes_a_few_microseconds(kind: str):
+def test_a_share_costs_a_few_times_what_a_route_costs(kind: str):
     parts: dict[str, Any] = {"split": {"a": 50, "b": 50}} if kind == "split" else {"canary": {"to": "a", "percent": 50}}
-    made = policy(rule("r", by="tenant", **parts))
-    assert microseconds(lambda: made.select(ASKED)) <= 20 * slowness()
+    route, share = policy(rule("r", route="a")), policy(rule("r", by="tenant", **parts))
+    assert microseconds(lambda: share.select(ASKED)) <= 10 * microseconds(lambda: route.select(ASKED)) + 10
 
 
 def test_a_large_payload_that_no_condition_looks_at_costs_nothing():
