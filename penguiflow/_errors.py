@@ -138,6 +138,8 @@ class TraceCancelled(FlowError):
 
 
 class _Problems(ValueError):
+    """Everything that is wrong with something, at once, in `problems`."""
+
     _subject: ClassVar[str]
 
     def __init__(self, problems: Sequence[str]) -> None:
