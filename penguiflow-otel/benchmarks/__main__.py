@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import statistics
 import sys
@@ -20,6 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -90,6 +92,17 @@ def recording() -> tuple[TracerProvider, Callable[[], int]]:
     return provider, exported
 
 
+def in_vain() -> TracerProvider:
+    """A provider that sends every span to a port that nobody listens at, and never gives up."""
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    exporter, provider = (
+        OTLPSpanExporter("http://127.0.0.1:1/v1/traces", timeout=1),
+        TracerProvider(shutdown_on_exit=False),
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64, schedule_delay_millis=5))
+    return provider
+
+
 def sides() -> list[Side]:
     """Those that take turns; the first is the flow alone."""
     if type(trace.get_tracer_provider()).__module__.startswith("opentelemetry.sdk"):
@@ -127,6 +140,7 @@ def sides() -> list[Side]:
             spans=NODES + 1,
             exported=both_exported,
         ),
+        Side("recording spans, collector dead", telemetry(in_vain())),
         Side("no plugin, a span by hand in each node", [], by_hand=by_hand, spans=NODES, exported=bare_exported),
     ]
 

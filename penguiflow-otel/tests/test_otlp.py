@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import socket
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from zoo import FAILED, check, flow_of, split
 
 from penguiflow import FlowError, create, node
@@ -60,13 +59,6 @@ async def test_a_collector_gets_the_tree_of_the_trace_with_errors_and_links():
 
 
 # --- a dead collector -----------------------------------------------------------------------------
-
-
-class Swallows(SpanExporter):
-    """The collector that everybody wishes for."""
-
-    def export(self, spans) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
 
 
 @contextmanager
@@ -135,37 +127,28 @@ def watched() -> Iterator[list[float]]:
         gc.unfreeze()
 
 
-async def asked(provider: TracerProvider) -> tuple[float, float, float]:
-    """Seconds in the middle of 100 requests, seconds that `stop` took, and by how many the loop was late at most. Of a
-    request, too, the time that the machine gave to others is left out.
-    """
+async def asked(provider: TracerProvider) -> tuple[float, float]:
+    """Seconds that `stop` took after 100 requests, and by how many the loop was late at most."""
     flow = create(split.to(naps), plugins=[Telemetry(Options(tracer_provider=provider, metrics=False))])
-    took = []
     with watched() as lags:
         flow.run()
         for x in range(100):
-            began, idle = time.perf_counter(), without_core()
             assert await flow.ask(x) == x + 1
-            took.append(time.perf_counter() - began - (without_core() - idle))
         began = time.perf_counter()
         await flow.stop()
         stopped = time.perf_counter() - began
-    return statistics.median(took), stopped, max(lags)
+    return stopped, max(lags)
 
 
 @pytest.mark.parametrize("dead", [refusing, silent, unavailable], ids=lambda dead: dead.__name__)
-async def test_a_dead_collector_costs_a_flow_nothing(dead, caplog):
+async def test_a_dead_collector_holds_neither_the_loop_nor_the_stop(dead, caplog):
     caplog.set_level(logging.CRITICAL)
-    healthy = provider_of(Swallows())
     with dead() as url:
         exporter = OTLPSpanExporter(url, timeout=1)
         provider = provider_of(exporter)
-        rounds = [(await asked(healthy), await asked(provider)) for _ in range(4)]
+        rounds = [await asked(provider) for _ in range(4)]
         exporter.shutdown()
         await asyncio.to_thread(provider.shutdown)
-    await asyncio.to_thread(healthy.shutdown)
-    alive_s, dead_s = (min(side[0] for side in sides) for sides in zip(*rounds, strict=True))
-    assert dead_s < 1.5 * alive_s + 0.001
-    assert max(side[1] for _, side in rounds) < 0.5
+    assert max(stopped for stopped, _ in rounds) < 0.5
     # The worst of a whole round, with dozens of exports. One must do: now and then the machine itself stands still.
-    assert min(side[2] for _, side in rounds) < 0.010
+    assert min(late for _, late in rounds) < 0.010
