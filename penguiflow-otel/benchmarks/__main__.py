@@ -95,10 +95,8 @@ def recording() -> tuple[TracerProvider, Callable[[], int]]:
 def in_vain() -> TracerProvider:
     """A provider that sends every span to a port that nobody listens at, and never gives up."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    exporter, provider = (
-        OTLPSpanExporter("http://127.0.0.1:1/v1/traces", timeout=1),
-        TracerProvider(shutdown_on_exit=False),
-    )
+    exporter = OTLPSpanExporter("http://127.0.0.1:1/v1/traces", timeout=1)
+    provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64, schedule_delay_millis=5))
     return provider
 

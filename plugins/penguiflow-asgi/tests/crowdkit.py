@@ -2,38 +2,19 @@
 
 import asyncio
 import json
-import socket
-import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from webkit import client
+from webkit import client, in_a_process
 
 
 @asynccontextmanager
 async def crowd():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    path = Path(__file__).with_name("crowd.py")
-    process = await asyncio.create_subprocess_exec(sys.executable, path, str(port), stderr=asyncio.subprocess.PIPE)
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.05)
+    path = str(Path(__file__).with_name("crowd.py"))
+    async with in_a_process(lambda port: (path, str(port))) as (port, process):
         async with client(f"http://127.0.0.1:{port}") as web:
             yield web, port, process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        said = await process.stderr.read()
-        await process.wait()
-    assert said == b""
 
 
 async def figures(web):

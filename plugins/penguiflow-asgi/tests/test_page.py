@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import socket
-import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from playwright.async_api import expect
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
-from webkit import Answer, Ask, Watch, serving, speaking, until
+from webkit import Answer, Ask, Watch, in_a_process, serving, speaking, until
 
 from penguiflow_asgi import Limits, anybody, flow_app
 
@@ -25,27 +23,13 @@ expect.set_options(timeout=30_000)  # a busy machine answers slowly
 @asynccontextmanager
 async def example(pace):
     """The example, as its README starts it; its address, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "examples.streaming_llm", "--port", str(port), "--pace", str(pace)]
     quiet = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=quiet, stderr=asyncio.subprocess.PIPE)
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.05)
+
+    def command(port):
+        return ("-m", "examples.streaming_llm", "--port", str(port), "--pace", str(pace))
+
+    async with in_a_process(command, cwd=ROOT, env=quiet) as (port, process):
         yield f"http://127.0.0.1:{port}", process
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        said = await process.stderr.read()
-        await process.wait()
-    assert said == b""
 
 
 NOTE_WHAT_IS_READ_OUT = """

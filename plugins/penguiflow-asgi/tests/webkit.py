@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -117,6 +119,31 @@ async def client(url: str, token: str | None = None) -> AsyncIterator[httpx.Asyn
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=30, trust_env=False) as made:
         yield made
+
+
+@asynccontextmanager
+async def in_a_process(command: Callable[[int], Sequence[str]], **options: Any) -> AsyncIterator[tuple[int, Process]]:
+    """A server that `python` with these arguments is, for a free port, once it listens there; it says nothing wrong."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command(port), stderr=PIPE, **options)
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                    break
+                except OSError:
+                    await asyncio.sleep(0.05)
+        yield port, process
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        said = await process.stderr.read()
+        await process.wait()
+    assert said == b""
 
 
 async def until(condition: Any, seconds: float = 5.0) -> None:
