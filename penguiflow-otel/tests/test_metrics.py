@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from seeing import Measured, ids
 
 from penguiflow import Context, FlowError, Message, create, node, predicate_router, subflow
+from penguiflow.testkit import virtual_time
 from penguiflow_otel import Options, Telemetry
 
 FLOW, NODE = "penguiflow.flow.name", "penguiflow.node.name"
@@ -61,6 +62,7 @@ async def test_durations_are_counted_by_outcome_and_error(measured, telemetry):
     }
 
 
+@virtual_time
 async def test_durations_are_seconds_in_buckets_that_tell_milliseconds_from_seconds(measured, telemetry):
     @node
     async def waits(x: int) -> int:
@@ -71,7 +73,7 @@ async def test_durations_are_seconds_in_buckets_that_tell_milliseconds_from_seco
         await flow.ask(1)
     for name in ("penguiflow.node.duration", "penguiflow.workflow.duration"):
         (point,) = measured.points(name)
-        assert 0.03 <= point.sum < 3
+        assert point.sum == pytest.approx(0.03)
         bounds = list(point.explicit_bounds)
         assert bounds == sorted(bounds)
         assert (bounds[0], bounds[-1]) == (0.0005, 300)
@@ -95,6 +97,7 @@ async def test_workflows_agents_and_tools_are_measured_as_the_conventions_say_to
     assert tool.explicit_bounds[0] == 0.01
 
 
+@virtual_time
 async def test_retries_are_counted_and_attempts_timed(measured, telemetry):
     async with create(flaky, plugins=[telemetry()]) as flow:
         await flow.ask(0)
@@ -109,9 +112,10 @@ async def test_retries_are_counted_and_attempts_timed(measured, telemetry):
             await flow.ask(9)
     assert measured.counts("penguiflow.attempt.duration", FLOW, OUTCOME)["other", "failed"] == 3
     failed = next(p for p in measured.points("penguiflow.attempt.duration") if p.attributes[OUTCOME] == "failed")
-    assert 0.02 <= failed.sum < 2
+    assert failed.sum == pytest.approx(0.02)
 
 
+@virtual_time
 async def test_what_waits_is_timed_and_what_need_not_wait_is_not(measured, telemetry):
     @node(max_concurrency=1)
     async def narrow(x: int) -> int:
@@ -122,7 +126,7 @@ async def test_what_waits_is_timed_and_what_need_not_wait_is_not(measured, telem
         await asyncio.gather(*(flow.ask(x) for x in range(3)))
     (point,) = measured.points("penguiflow.queue.wait.duration")
     assert point.count == 2
-    assert 0.03 <= point.sum < 3
+    assert point.sum == pytest.approx(0.01 + 0.02)
     assert dict(point.attributes) == {FLOW: "flow", NODE: "narrow"}
 
 
@@ -176,6 +180,7 @@ async def test_flows_of_one_name_are_counted_together(measured, telemetry):
             await handle.result()
 
 
+@virtual_time
 async def test_chunks_and_the_time_to_the_first_are_measured(measured, telemetry):
     @node
     async def writes(x: int, ctx: Context) -> int:
@@ -191,7 +196,7 @@ async def test_chunks_and_the_time_to_the_first_are_measured(measured, telemetry
     assert measured.counts("penguiflow.chunks", FLOW, NODE) == {("flow", "writes"): 5}
     (point,) = measured.points("penguiflow.workflow.time_to_first_chunk")
     assert point.count == 1
-    assert 0.02 <= point.sum < 2
+    assert point.sum == pytest.approx(0.02)
 
 
 async def test_what_a_router_drops_is_counted(measured, telemetry):
