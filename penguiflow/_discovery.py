@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penguiflow._settings import key_of
+from penguiflow._names import key_of
 
 if TYPE_CHECKING:  # importing it takes as long as a good part of the kernel: that waits until a flow is built
     from importlib.metadata import Distribution, EntryPoint

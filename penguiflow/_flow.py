@@ -8,23 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penguiflow import _entry as entry
 from penguiflow._arrival import Arrival, admitted, admitted_now, waited
 from penguiflow._channel import Channel, ChannelClosed
 from penguiflow._errors import FlowStateError
 from penguiflow._events import EVENT_TYPES, FlowEvent
-from penguiflow._explain import Explanation, explained
 from penguiflow._handle import FlowStream, TraceHandle, cancelled
 from penguiflow._hooks import ExportRequest
 from penguiflow._impls import watcher
 from penguiflow._lifecycle import cancel
-from penguiflow._load import Load, loaded
 from penguiflow._messages import Message, StreamChunk, check_text, new_chunk
 from penguiflow._results import end_of, taken
 from penguiflow._runnable import Runnable, To
 from penguiflow._trace import ASK, START, STREAM, Trace
+
+if TYPE_CHECKING:
+    from penguiflow._explain import Explanation
+    from penguiflow._load import Load
 
 
 class PenguiFlow(Runnable):
@@ -172,6 +174,8 @@ class PenguiFlow(Runnable):
         Raises:
             KeyError: no such trace is live.
         """
+        from penguiflow._explain import explained  # few programs ask
+
         trace = self._live(trace_id)
         if trace is None:
             raise KeyError(f"no trace {trace_id!r} is live in flow {self.name!r}: it has ended, or never was")
@@ -195,6 +199,8 @@ class PenguiFlow(Runnable):
         Raises:
             FlowStateError: the flow isn't running.
         """
+        from penguiflow._load import loaded  # few programs ask
+
         return loaded(self._require())
 
     @contextmanager

@@ -28,7 +28,8 @@ from penguiflow._loading import (
     load,
     recorded,
 )
-from penguiflow._settings import Names, Settings, key_of, read_settings
+from penguiflow._names import Names, key_of
+from penguiflow._settings import Settings, read_settings
 from penguiflow._weighing import Verdict, Wishes, strangers, weighed, wishes
 
 log = logging.getLogger("penguiflow")

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
 from penguiflow._impls import Plugin, implemented
-from penguiflow._settings import meant
+from penguiflow._names import meant
 from penguiflow._signature import parameter_annotation
 from penguiflow._types import UNKNOWN, members
 

@@ -1,11 +1,11 @@
-"""The models that controller loops speak: working memory in, a thought or a final answer out.
+"""The models that controller loops speak: working memory in, working memory or a final answer out.
 
 Rules: plain data. The runtime alone writes `WM.hops`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -32,22 +32,6 @@ class WM(BaseModel, defer_build=True):
     tokens_used: int = Field(default=0, ge=0)
     budget_tokens: int | None = Field(default=None, ge=0)
     confidence: float = 0.0
-
-
-class PlanStep(BaseModel, defer_build=True):
-    """One step of a plan."""
-
-    kind: Literal["retrieve", "web", "sql", "summarize", "route", "stop"]
-    args: dict[str, Any] = Field(default_factory=dict)
-    max_concurrency: int = Field(default=1, ge=1)
-
-
-class Thought(BaseModel, defer_build=True):
-    """What a planning node came up with: steps, why, and whether the plan is complete."""
-
-    steps: list[PlanStep]
-    rationale: str
-    done: bool = False
 
 
 class FinalAnswer(BaseModel, defer_build=True):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
 from penguiflow._loading import AVAILABLE, BLOCKED, FAILED, LOADED, PluginRecord, recorded
-from penguiflow._settings import Names, Settings, key_of, meant
+from penguiflow._names import Names, key_of, meant
+from penguiflow._settings import Settings
 
 CODE = "create(plugins=[...])"
 

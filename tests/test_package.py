@@ -110,6 +110,25 @@ def test_importing_it_brings_what_it_declares_and_nothing_that_can_wait():
     assert modules & SLOW == of_a_class & SLOW  # for a checked class, older pydantics bring some of it
 
 
+SELDOM_NAMED = {"Explanation", "Load", "NodeLoad", "PlanStep", "Thought"}
+
+
+def test_what_programs_seldom_name_is_there_at_once_and_imported_when_named():
+    listed = run(sys.executable, "-I", "-c", "import penguiflow; print(*dir(penguiflow))").split()
+    assert set(listed) >= {*penguiflow.__all__}
+    for name in sorted(SELDOM_NAMED):
+        module = getattr(penguiflow, name).__module__
+        there = f"print({module!r} in sys.modules)"
+        named = f"import sys, penguiflow; {there}; penguiflow.{name}; {there}"
+        assert run(sys.executable, "-I", "-c", named).split() == ["False", "True"], name
+
+
+def test_a_name_that_it_does_not_have_is_told_as_python_tells_it():
+    with pytest.raises(AttributeError, match="^module 'penguiflow' has no attribute 'Explanations'"):
+        penguiflow.Explanations  # noqa: B018
+    assert not hasattr(penguiflow, "_later")
+
+
 def test_constraints_name_no_source():
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []

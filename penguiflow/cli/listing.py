@@ -14,7 +14,8 @@ from typing import Any
 from penguiflow import PluginError
 from penguiflow._discovery import GROUPS, Found, installed
 from penguiflow._loading import FAILED, LOADED
-from penguiflow._settings import CONFIG, VARIABLES, Names, Settings, read_settings
+from penguiflow._names import Names
+from penguiflow._settings import CONFIG, VARIABLES, Settings, read_settings
 from penguiflow._weighing import Verdict, strangers, weighed, wishes
 from penguiflow.cli.speech import table
 

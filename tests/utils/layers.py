@@ -11,9 +11,20 @@ KERNEL = Path(__file__).parents[2] / "penguiflow"
 
 # From the lowest layer to the highest. A module imports from those above it in this list, and from no other.
 LAYERS = {
-    "messages, events, errors": ("_messages", "_models", "_errors", "_events", "_channel"),
+    "messages, events, errors": ("_messages", "_models", "_planning", "_errors", "_events", "_channel"),
     "graph, policy rules": ("_types", "_signature", "_node", "_registry", "_wiring", "_graph"),
-    "hooks, plugins": ("_hooks", "_impls", "_dispatch", "_settings", "_discovery", "_loading", "_weighing", "_host"),
+    "hooks, plugins": (
+        "_hooks",
+        "_impls",
+        "_dispatch",
+        "_names",
+        "_settings_file",
+        "_settings",
+        "_discovery",
+        "_loading",
+        "_weighing",
+        "_host",
+    ),
     "traces": ("_rooms", "_run", "_trace"),
     "node: in its place, its messages": (
         "_binding",
