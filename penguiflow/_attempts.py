@@ -13,7 +13,7 @@ from typing import Any
 from penguiflow._binding import checked
 from penguiflow._chunks import restart
 from penguiflow._dispatch import is_stray
-from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._errors import FlowError, FlowErrorCode, said
 from penguiflow._hooks import Drop, Emit, Replace, Retry
 from penguiflow._node import NodePolicy
 from penguiflow._observe import closed, interrupted, node_event, started
@@ -168,8 +168,7 @@ def _final(parcel: Parcel, exc: BaseException) -> FlowError:
         exc.node_id = exc.node_id or parcel._station.node_id
         exc.metadata.setdefault("attempts", parcel.attempt + 1)
         return exc
-    said = str(exc) or "(it says no more)"
-    text = f"node {parcel._station.name!r} raised {type(exc).__name__}: {said}"
+    text = f"node {parcel._station.name!r} raised {type(exc).__name__}: {said(exc) or '(it says no more)'}"
     return _error(parcel, FlowErrorCode.NODE_EXCEPTION, text, exc)
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from penguiflow._errors import typed
 from penguiflow._events import EVENT_TYPES, FlowEvent, Place
 from penguiflow._hooks import HOOKS, Drop, Emit, ExportRequest, Replace, Retry, RoutingRequest, hookimpl
 from penguiflow._impls import Impl, Plugin, frozen
@@ -35,6 +36,13 @@ def is_stray(exc: BaseException) -> bool:
     """Whether this is a `CancelledError` that nobody sent to this task: it came out of something awaited."""
     task = asyncio.current_task()
     return isinstance(exc, asyncio.CancelledError) and task is not None and not task.cancelling()
+
+
+def _shown(exc: BaseException) -> str:
+    try:
+        return repr(exc)
+    except Exception:
+        return typed(exc)
 
 
 class Dispatch:
@@ -115,7 +123,7 @@ class Dispatch:
             raise exc
         impl.failures += 1
         cause = None if hook == "export_graph" else exc  # who asked for an export is told, and has the traceback
-        log.error("plugin %r raised in %s: %r", impl.plugin, hook, exc, exc_info=cause)
+        log.error("plugin %r raised in %s: %s", impl.plugin, hook, _shown(exc), exc_info=cause)
         quarantined = hook != "resolve_route" and impl.failures >= self._quarantine_after
         if quarantined:
             text = "it gets no more events" if hook == "on_event" else "it is no longer asked"
@@ -140,7 +148,7 @@ class Dispatch:
             except BaseException as nested:
                 if isinstance(nested, KeyboardInterrupt):
                     raise
-                log.error("plugin %r raised in on_event: %r", other.plugin, nested)
+                log.error("plugin %r raised in on_event: %s", other.plugin, _shown(nested))
 
     async def resolve_route(self, request: RoutingRequest) -> tuple[str, Any] | None:
         """The first plugin with an opinion, and its answer.
@@ -188,6 +196,10 @@ class Dispatch:
                 answer = await answer
         except SystemExit as exc:  # it would end the event loop, and every trace with it
             raise RuntimeError(f"it tried to end the process: SystemExit({exc.code!r})") from exc
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:
+            raise RuntimeError(f"it raised what is no Exception: {typed(exc)}") from exc
         if limit.expired():  # it swallowed its cancellation, and what it says now is late all the same
             raise TimeoutError(f"it took longer than {self._timeout_s:g} s")
         return answer
@@ -229,4 +241,4 @@ class Dispatch:
                 f"no plugin exports {request.format!r}: install penguiflow-viz, or mend the name of the format"
             )
         plugin, why = raised[0]
-        raise LookupError(f"plugin {plugin!r} can't export {request.format!r}: {type(why).__name__}: {why}") from why
+        raise LookupError(f"plugin {plugin!r} can't export {request.format!r}: {typed(why)}") from why

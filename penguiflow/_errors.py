@@ -16,6 +16,21 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 
+def said(exc: BaseException) -> str:
+    """What an exception says of itself. One that fails at that must not hide what went wrong."""
+    try:
+        return str(exc)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "(it can't be shown as text)"
+
+
+def typed(exc: BaseException) -> str:
+    """The same, after its type."""
+    return f"{type(exc).__name__}: {said(exc)}"
+
+
 class FlowErrorCode(StrEnum):
     """Why a trace did not complete."""
 
@@ -79,7 +94,7 @@ class FlowError(Exception):
             "node_name": self.node_name,
             "node_id": self.node_id,
             "exception_type": None if cause is None else type(cause).__name__,
-            "exception": None if cause is None else str(cause),
+            "exception": None if cause is None else said(cause),
             "metadata": {key: _jsonable(value) for key, value in self.metadata.items()},
         }
 
@@ -109,8 +124,9 @@ def _portable(value: Any) -> Any:
     try:
         pickle.loads(pickle.dumps(value))
     except Exception:
-        text = f"{type(value).__name__}: {value}"
-        return RuntimeError(text) if isinstance(value, BaseException) else text
+        if isinstance(value, BaseException):
+            return RuntimeError(typed(value))
+        return f"{type(value).__name__}: {value}"
     return value
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from penguiflow._rooms import Strand
-from penguiflow._trace import CHILD, Trace
+from penguiflow._trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,17 @@ class Explanation:
 def explained(trace: Trace) -> Explanation:
     """Explain a trace that has not settled."""
     status = "live" if trace.outcome is None else "ending"
-    return Explanation(trace.id, status, (*_waits(trace), *_nested(trace)))
+    return Explanation(trace.id, status, tuple(_lines(trace)))
+
+
+def _lines(trace: Trace) -> Iterator[str]:
+    """What it and each trace nested in it waits for, however deep, those in the order of their names."""
+    todo = [("", trace)]
+    while todo:
+        prefix, one = todo.pop()
+        yield from (prefix + line for line in _waits(one))
+        nested = sorted(one.children or (), key=lambda child: child.run.name, reverse=True)
+        todo += [(f"{prefix}{child.run.name}: ", child) for child in nested]
 
 
 def _waits(trace: Trace) -> list[str]:
@@ -62,11 +73,3 @@ def _waits(trace: Trace) -> list[str]:
 def _running(strand: Strand, name: str) -> str:
     attempt = strand.parcel.attempt if strand.parcel is not None else 0
     return f"node {name!r} is running" + (f" (attempt {attempt + 1})" if attempt else "")
-
-
-def _nested(trace: Trace) -> list[str]:
-    found = []
-    for child in sorted(trace.children or (), key=lambda t: t.run.name):
-        assert child.mode == CHILD
-        found += [f"{child.run.name}: {line}" for line in explained(child).waits_for]
-    return found

@@ -154,6 +154,7 @@ class FlowStream:
         trace = self._entered()
         if not trace.settled:
             raise FlowStateError("the result is there when the stream has ended: iterate to its end first")
+        trace.heard = True
         _raise_failure(trace)
         return output(trace)
 
@@ -171,6 +172,8 @@ class FlowStream:
         if not trace.settled:
             cancel(trace)
             await settled(trace)
+        if trace.error is not None and not (trace.heard or trace.answered) and trace.outcome != CANCELLED:
+            log_unheard(trace)
 
     def __aiter__(self) -> FlowStream:
         self._entered()
@@ -185,6 +188,7 @@ class FlowStream:
             return chunk if chunk is not EMPTY else await channel.get()  # type: ignore[no-any-return]
         except ChannelClosed:
             pass
+        self._entered().heard = True
         _raise_failure(self._entered())
         raise StopAsyncIteration
 

@@ -14,7 +14,7 @@ from penguiflow._errors import FlowError, FlowErrorCode, TraceCancelled
 from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
 from penguiflow._parcel import Output, Parcel
-from penguiflow._reports import deliver_ending, deliver_error, log_failure, log_unheard
+from penguiflow._reports import deliver_ending, deliver_error, log_failure, log_late, log_unheard
 from penguiflow._rooms import Strand
 from penguiflow._run import Run
 from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, START, Trace
@@ -40,16 +40,26 @@ def decide(trace: Trace, outcome: str, error: FlowError | None) -> bool:
     if outcome == CANCELLED and trace.mode != CHILD and trace.run.dispatch.listeners:
         announce(trace)
         trace_event("trace_cancel_start", trace)
-    for child in tuple(trace.children or ()):
-        decide(child, outcome, error)
+    found = trace.whole()
+    fresh = {trace, *(nested for nested in found if nested.outcome is None)}
+    for nested in fresh:
+        nested.outcome, nested.error = outcome, error
+    levels: dict[Trace, int] = {}
+    for nested in reversed(found):  # what is nested settles first
+        levels[nested] = 1 + max((levels[child] for child in nested.children or ()), default=0)
+        if nested in fresh:
+            _end(nested, GRACE_S * levels[nested])
+    return True
+
+
+def _end(trace: Trace, grace_s: float) -> None:
+    """Empty a trace and cancel what runs in it: it settles when that is out, at the latest after `grace_s`."""
     _empty(trace)
     _cancel_strands(trace)
     if trace.strands:
-        grace = GRACE_S * trace.height  # what is nested settles first
-        trace.grace = trace.run.call_later(grace, settle, trace)
+        trace.grace = trace.run.call_later(grace_s, settle, trace)
     else:
         settle(trace)
-    return True
 
 
 def _empty(trace: Trace) -> None:
@@ -151,8 +161,8 @@ def settle(trace: Trace) -> None:
     if trace.grace is not None:
         trace.grace.cancel()
     if trace.children:
-        for child in tuple(trace.children):
-            settle(child)
+        for nested in reversed(trace.whole()[1:]):
+            settle(nested)
     for strand in trace.strands:
         _abandon(trace, strand)
     if trace.mode == CHILD:
@@ -276,14 +286,12 @@ def pass_deadline(trace: Trace) -> None:
 
 def fail(trace: Trace, error: FlowError) -> None:
     """A node failed for good. In an emitted trace the other branches go on; any other trace ends."""
-    if trace.outcome is not None:
-        if trace.error is not None and trace.error is not error:
-            trace.error.add_note(f"also: {error.message}")
-        return
-    log_failure(trace, error)
-    if trace.mode != EMIT:
-        decide(trace, FAILED, error)
-    elif trace.error is None:
-        trace.error = error
+    if trace.outcome is None:
+        log_failure(trace, error)
+        if trace.mode != EMIT:
+            decide(trace, FAILED, error)
+        trace.error = trace.error or error
     elif trace.error is not error:
+        log_late(trace, error)
+    if trace.error is not None and trace.error is not error:
         trace.error.add_note(f"also: {error.message}")

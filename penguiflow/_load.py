@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ def loaded(run: Run) -> Load:
     """Add up what the traces of a run do."""
     running: Counter[Station] = Counter()
     waiting: Counter[Station] = Counter()
-    for trace in _with_nested(run.traces.values()):
+    for trace in (nested for outer in run.traces.values() for nested in outer.whole()):
         running.update(strand.parcel._station for strand in trace.strands if strand.parcel is not None)
         waiting.update(_waiting(trace))
     nodes: dict[str, NodeLoad] = {}
@@ -57,13 +57,6 @@ def loaded(run: Run) -> Load:
         late = running[station] - most + waiting[station]
         nodes[station.node_id] = NodeLoad(before.running + most, before.waiting + late)
     return Load(len(run.traces), len(run.queue), len(run.rookery), nodes)
-
-
-def _with_nested(traces: Iterable[Trace]) -> Iterator[Trace]:
-    for trace in traces:
-        yield trace
-        if trace.children:
-            yield from _with_nested(trace.children)
 
 
 def _waiting(trace: Trace) -> Iterator[Station]:

@@ -21,6 +21,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, Validation
 from pydantic.fields import FieldInfo
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
+from penguiflow._errors import said, typed
 from penguiflow._impls import Plugin, implemented
 from penguiflow._names import meant
 from penguiflow._signature import parameter_annotation
@@ -108,10 +109,7 @@ _under_way: set[tuple[int, str, str]] = set()
 
 
 def _told(exc: BaseException) -> str:
-    try:
-        return str(exc) if isinstance(exc, OptionsError) else f"{type(exc).__name__}: {exc}"
-    except Exception:
-        return f"{type(exc).__name__}, which can't be shown as text"
+    return said(exc) if isinstance(exc, OptionsError) else typed(exc)
 
 
 def _hooks(found: Found, instance: Any) -> tuple[str, ...]:

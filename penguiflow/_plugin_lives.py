@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from typing import Any
 
-from penguiflow._errors import PluginError
+from penguiflow._errors import PluginError, typed
 from penguiflow._host import PluginSet
 from penguiflow._impls import Plugin
 from penguiflow._lifecycle import GRACE_S
@@ -49,7 +49,7 @@ class PluginLives:
             if error is None:
                 self._started.append(plugin)
                 continue
-            text = f"plugin {plugin.name!r} could not be started: {type(error).__name__}: {error}"
+            text = f"plugin {plugin.name!r} could not be started: {typed(error)}"
             if plugin.record is not None:
                 self._unstarted[id(plugin.record)] = _failed(plugin.record, error)
             if plugin.needed:
@@ -64,7 +64,7 @@ class PluginLives:
         errors = await asyncio.gather(*(self._tried(plugin, "stop", self._stop_s(plugin)) for plugin in plugins))
         for plugin, error in zip(plugins, errors, strict=True):
             if error is not None:
-                text = f"plugin {plugin.name!r} could not be stopped: {type(error).__name__}: {error}"
+                text = f"plugin {plugin.name!r} could not be stopped: {typed(error)}"
                 log.error("%s", text, exc_info=error)
                 self._report(plugin, "stop", error)
 
@@ -103,16 +103,16 @@ class PluginLives:
 
 
 def _failed(record: PluginRecord, error: BaseException) -> PluginRecord:
-    return dataclasses.replace(
-        record, status=FAILED, reason=f"start(flow): {type(error).__name__}: {error}", error=error
-    )
+    return dataclasses.replace(record, status=FAILED, reason=f"start(flow): {typed(error)}", error=error)
 
 
 async def _outcome(function: Any, flow: Any) -> BaseException | None:
     """What went wrong. A server that can't bind its port exits: that would end the event loop, if it left a task."""
     try:
         await function(flow)
-    except (Exception, SystemExit) as exc:
+    except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as exc:
         return exc
     return None
 

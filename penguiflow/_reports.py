@@ -49,6 +49,11 @@ def log_unheard(trace: Trace) -> None:
         log.error("trace %s failed: %s", trace.id, trace.error.message, exc_info=trace.error.original_exc)
 
 
+def log_late(trace: Trace, error: FlowError) -> None:
+    """A node failed after its trace's end was decided, as one does whose clean-up fails: nobody waits for that."""
+    log.warning("after trace %s ended: %s", trace.id, error.message, exc_info=error.original_exc)
+
+
 def log_failure(trace: Trace, error: FlowError) -> None:
     """Log a failure: in full where nobody else would learn of it, in a line where it is raised as well."""
     if trace.mode == EMIT and trace.run.emit_errors:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from penguiflow._dispatch import is_stray
-from penguiflow._errors import FlowError, FlowErrorCode
+from penguiflow._errors import FlowError, FlowErrorCode, typed
 from penguiflow._events import NOTHING
 from penguiflow._exits import named
 from penguiflow._hooks import RoutingRequest
@@ -136,6 +136,6 @@ def _failed(parcel: Parcel, exc: BaseException) -> FlowError:
         node_name=parcel._station.name,
         node_id=parcel._station.node_id,
         code=FlowErrorCode.ROUTING,
-        message=f"router {parcel._station.name!r} could not decide: {type(exc).__name__}: {exc}{late}",
+        message=f"router {parcel._station.name!r} could not decide: {typed(exc)}{late}",
         original_exc=exc,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from penguiflow._attempts import Surfaced, run_node
 from penguiflow._binding import checked
 from penguiflow._control import controls, judged, judged_memory
-from penguiflow._errors import FlowError, FlowErrorCode, PluginError
+from penguiflow._errors import FlowError, FlowErrorCode, PluginError, said
 from penguiflow._exits import routes, surface
 from penguiflow._floes import deliver, let_in, push, release
 from penguiflow._lifecycle import cancel, decide, expire, fail, left
@@ -159,11 +159,13 @@ def _struck(trace: Trace, exc: BaseException) -> None:
     if isinstance(exc, asyncio.CancelledError):
         cancel(trace)  # does nothing unless the task was cancelled by somebody else, such as the loop's own shutdown
         return
-    error = _of_no_node(trace, f"{type(exc).__name__} ended the trace: {exc}", exc)
-    if trace.outcome is None:
-        log_failure(trace, error)
-        deliver_error(trace, error)
-    decide(trace, FAILED, error)
+    error = _of_no_node(trace, f"{type(exc).__name__} ended the trace: {said(exc)}", exc)
+    try:
+        if trace.outcome is None:
+            log_failure(trace, error)
+            deliver_error(trace, error)
+    finally:
+        decide(trace, FAILED, error)
 
 
 def _of_no_node(trace: Trace, text: str, cause: BaseException) -> FlowError:

@@ -152,10 +152,12 @@ class Trace:
         """The trace itself or, of a nested run, the one that it is part of."""
         return self.top or self
 
-    @property
-    def height(self) -> int:
-        """How many levels of nested runs are in it, itself included."""
-        return 1 + max((child.height for child in self.children or ()), default=0)
+    def whole(self) -> list[Trace]:
+        """It and what is nested in it, however deep: each before what is nested in that."""
+        found = [self]
+        for trace in found:
+            found += trace.children or ()
+        return found
 
     def inside(self, limit: asyncio.Semaphore) -> bool:
         """Whether a trace that waits for this one occupies a place under the limit."""

@@ -85,6 +85,20 @@ def test_an_error_pickles_even_when_its_cause_does_not(cause: Exception):
     assert str(again.original_exc) == f"{type(cause).__name__}: {cause}"
 
 
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no pickle")
+
+
+def test_an_error_pickles_and_tells_even_when_its_cause_cannot_be_shown():
+    error = flow_error(original_exc=Silent())
+    assert str(pickle.loads(pickle.dumps(error)).original_exc) == "Silent: (it can't be shown as text)"
+    assert error.to_payload()["exception"] == "(it can't be shown as text)"
+
+
 def test_an_error_pickles_even_when_its_metadata_does_not():
     again = pickle.loads(pickle.dumps(flow_error(metadata={"lock": threading.Lock(), "attempts": 2})))
     assert again.metadata["attempts"] == 2

@@ -75,6 +75,14 @@ async def breaks_later(_: Any) -> Any:
     raise RuntimeError("broken plugin")
 
 
+class Odd(BaseException):
+    pass
+
+
+def breaks_oddly(_: Any) -> Any:
+    raise Odd("broken plugin")
+
+
 async def never(_: Any) -> Any:
     await asyncio.Event().wait()
 
@@ -373,7 +381,7 @@ async def test_the_first_plugin_with_an_opinion_wins_after_predicate_and_policy(
     assert third.requests == []
 
 
-@pytest.mark.parametrize("answer", [breaks, breaks_later, never, lambda request: "nobody"])
+@pytest.mark.parametrize("answer", [breaks, breaks_later, breaks_oddly, never, lambda request: "nobody"])
 @virtual_time
 async def test_a_router_plugin_that_breaks_is_late_or_wrong_fails_that_message(answer: Any, caplog):
     fallback = Router(lambda request: "a", "fallback")
@@ -389,6 +397,9 @@ async def test_a_router_plugin_that_breaks_is_late_or_wrong_fails_that_message(a
         assert isinstance(caught.value.original_exc, RuntimeError)
         assert "plugin 'bad'" in str(caught.value.original_exc.__notes__)
         assert "plugin 'bad' raised in resolve_route: RuntimeError('broken plugin')" in errors(caplog)
+    elif answer is breaks_oddly:
+        assert isinstance(caught.value.original_exc.__cause__, Odd)
+        assert "plugin 'bad'" in str(caught.value.original_exc.__notes__)
 
 
 @virtual_time

@@ -44,6 +44,10 @@ def breaks(_: Any) -> Any:
     raise RuntimeError("broken plugin")
 
 
+def breaks_oddly(_: Any) -> Any:
+    raise type("Odd", (BaseException,), {})("broken plugin")
+
+
 async def breaks_later(_: Any) -> Any:
     await asyncio.sleep(0)
     raise RuntimeError("broken plugin")
@@ -136,7 +140,7 @@ async def test_an_emitted_error_is_raised_to_who_asks_for_one_output():
             await flow.ask(1)
 
 
-@pytest.mark.parametrize("bad", [breaks, breaks_later, never, lambda error: "retry"])
+@pytest.mark.parametrize("bad", [breaks, breaks_later, breaks_oddly, never, lambda error: "retry"])
 @virtual_time
 async def test_an_error_handler_that_breaks_is_passed_over_and_logged(bad: Any, caplog: pytest.LogCaptureFixture):
     recorder = Recorder()

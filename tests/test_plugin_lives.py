@@ -19,7 +19,7 @@ from penguiflow import (
 )
 from tests.utils.distributions import Site
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
-from tests.utils.lives import GRACE_S, STOP_S, Life, exits, is_cancelled, is_deaf, raises
+from tests.utils.lives import GRACE_S, STOP_S, Life, exits, is_cancelled, is_deaf, raises, raises_beside_exception
 from tests.utils.nodes import forever, same
 
 
@@ -192,6 +192,7 @@ async def test_an_installed_plugin_starts_and_stops_in_each_of_two_flows(site: S
     ("way", "said", "seconds"),
     [
         (raises, "OSError: no", 0),
+        (raises_beside_exception, "Odd: no", 0),
         (exits, "SystemExit: 1", 0),
         (is_cancelled, "CancelledError: stop(flow) was cancelled", 0),
         (forever, "TimeoutError: stop(flow) took longer than 5 s", STOP_S),

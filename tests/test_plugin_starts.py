@@ -18,7 +18,7 @@ from penguiflow import (
 )
 from tests.utils.distributions import Site
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
-from tests.utils.lives import GRACE_S, START_S, Life, exits, is_cancelled, is_deaf, raises
+from tests.utils.lives import GRACE_S, START_S, Life, exits, is_cancelled, is_deaf, raises, raises_beside_exception
 from tests.utils.nodes import forever, same
 
 
@@ -39,6 +39,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("way", "said", "seconds"),
     [
         (raises, "OSError: no", 0),
+        (raises_beside_exception, "Odd: no", 0),
         (exits, "SystemExit: 1", 0),
         (is_cancelled, "CancelledError: start(flow) was cancelled", 0),
         (forever, "TimeoutError: start(flow) took longer than 10 s", START_S),

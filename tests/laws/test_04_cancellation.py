@@ -354,3 +354,45 @@ async def test_cancelling_leaves_what_a_playbook_and_a_generator_hold_open_close
         await quiet()
         assert await handle.cancel()
         assert sorted(closed) == ["generator", "resources"]
+
+
+DEEPER = 1200  # than Python's stack
+
+
+@pytest.mark.parametrize("end", ["cancel", "deadline", "stop", "failure"])
+@in_time
+async def test_a_trace_ends_however_deep_its_playbooks_call_each_other(end, caplog):
+    bottom = asyncio.Event()
+
+    @node
+    async def dives(levels: int, ctx: Context) -> int:
+        if levels:
+            return await ctx.call_playbook(deep, levels - 1)
+        bottom.set()
+        if end == "failure":
+            raise ValueError("the bottom")
+        return await forever()
+
+    deep = create(dives, name="deep")
+    flow = create(dives, name="top")
+    flow.run()
+    handle = flow.start(DEEPER, timeout_s=60 if end == "deadline" else None)
+    await bottom.wait()
+    if end != "failure":
+        await quiet()
+        assert sum(load.running for load in flow.load().nodes.values()) == DEEPER + 1
+        assert flow.explain(handle.trace_id).waits_for[-1].endswith("deep: node 'dives' is running")
+    if end == "cancel":
+        assert await handle.cancel()
+    elif end == "stop":
+        await flow.stop(0)
+    with pytest.raises(FlowError) as caught:
+        await handle.result()
+    await flow.stop()
+    assert (caught.value.code, handle.outcome) == {
+        "cancel": (FlowErrorCode.TRACE_CANCELLED, "cancelled"),
+        "stop": (FlowErrorCode.TRACE_CANCELLED, "cancelled"),
+        "deadline": (FlowErrorCode.DEADLINE_EXCEEDED, "expired"),
+        "failure": (FlowErrorCode.NODE_EXCEPTION, "failed"),
+    }[end]
+    assert "still runs" not in caplog.text

@@ -359,3 +359,94 @@ async def test_an_exception_beside_exception_is_told_to_the_asker_and_to_nobody_
     del caught
     gc.collect()
     assert complaints == []
+
+
+@pytest.mark.parametrize("kind", [Exception, BaseException])
+@in_time
+async def test_an_exception_that_cannot_be_shown_fails_its_node_like_any_other(kind):
+    class Silent(kind):
+        def __str__(self):
+            raise kind("no text")
+
+    @node(max_retries=1, backoff_base=0)
+    async def silent(x: int):
+        raise Silent(x)
+
+    recorder = Recorder()
+    async with create(silent, on_event=recorder) as flow:
+        with pytest.raises(FlowError, match="Silent.*can't be shown as text") as caught:
+            await flow.ask(1)
+    assert isinstance(caught.value.original_exc, Silent)
+    assert [event.outcome for event in recorder.of("trace_finish")] == ["failed"]
+    assert len(recorder.of("node_error")) == (2 if kind is Exception else 0)
+
+
+def leaves_a_stream(flow):
+    async def leave():
+        async with flow.stream(1) as stream:
+            await anext(stream)
+
+    return leave()
+
+
+async def cancels_an_emitted(flow):
+    trace_id = await flow.emit(1)
+    await quiet()
+    await flow.cancel(trace_id)
+
+
+async def is_cancelled_as_it_asks(flow):
+    asking = asyncio.create_task(flow.ask(1))
+    await quiet()
+    asking.cancel()
+    with suppress(asyncio.CancelledError):
+        await asking
+
+
+async def runs_out_of_time(flow):
+    with pytest.raises(FlowError):
+        await flow.ask(1, timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [leaves_a_stream, cancels_an_emitted, is_cancelled_as_it_asks, runs_out_of_time],
+    ids=lambda way: way.__name__,
+)
+@in_time
+async def test_what_goes_wrong_while_a_node_cleans_up_is_logged(way, caplog):
+    @node
+    async def cleans_up(x, ctx: Context):
+        await ctx.emit_chunk("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise Mine("could not roll back")
+
+    async with create(cleans_up) as flow:
+        await way(flow)
+        await quiet()
+    (told,) = [record for record in caplog.records if "could not roll back" in record.getMessage()]
+    assert (told.levelname, type(told.exc_info[1])) == ("WARNING", Mine)
+
+
+@pytest.mark.parametrize("reads", ["all", "one", "result"])
+@in_time
+async def test_a_failure_is_logged_where_the_streams_reader_left_without_hearing_of_it(reads, caplog):
+    @node
+    async def fails_late(x, ctx: Context):
+        await ctx.emit_chunk("begun")
+        raise Mine("gone wrong")
+
+    async with create(fails_late) as flow, flow.stream(1) as stream:
+        await anext(stream)
+        await quiet()
+        if reads != "one":
+            with pytest.raises(FlowError):
+                await (anext(stream) if reads == "all" else stream_result(stream))
+    logged = [record.exc_info[1] for record in caplog.records if record.levelname == "ERROR"]
+    assert [type(error) for error in logged] == ([Mine] if reads == "one" else [])
+
+
+async def stream_result(stream):
+    return stream.result

@@ -40,6 +40,14 @@ async def raises() -> None:
     raise OSError("no")
 
 
+class Odd(BaseException):
+    """Beside `Exception`, as those are that a framework of the user's own ends things with."""
+
+
+async def raises_beside_exception() -> None:
+    raise Odd("no")
+
+
 async def exits() -> None:
     raise SystemExit(1)
 
