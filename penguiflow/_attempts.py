@@ -208,17 +208,19 @@ def _must_not_repeat(parcel: Parcel, error: FlowError) -> bool:
 
 
 async def _decision(parcel: Parcel, error: FlowError) -> Any:
-    dispatch = parcel._trace.run.dispatch
-    return await dispatch.on_error(error, parcel._trace.run.name) if dispatch.handles_errors else None
+    run, station = parcel._trace.run, parcel._station
+    if not run.dispatch.handles_errors:
+        return None
+
+    def fitted(payload: Any) -> Any:
+        return payload if station.router is not None else checked(station, parcel, payload, "was replaced by")
+
+    return await run.dispatch.on_error(error, run.name, fitted)
 
 
 def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
     if isinstance(decision, Replace) and parcel._station.router is None:
-        try:
-            return checked(parcel._station, parcel, decision.payload)
-        except FlowError as unfit:
-            unfit.add_note(f"a plugin put it in the place of: {error.message}")
-            raise
+        return decision.payload
     if not isinstance(decision, Drop | Emit):  # a router that couldn't decide has no successor to send anything to
         try:
             raise error

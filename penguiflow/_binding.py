@@ -7,6 +7,7 @@ doesn't pass is a `FlowError` that says what was wanted.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -17,6 +18,8 @@ from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._messages import Message, StreamChunk
 from penguiflow._node import Node
 from penguiflow._types import UNKNOWN, adapter, admits, is_message, members, payload_of, spelled
+
+log = logging.getLogger("penguiflow")
 
 Check = Callable[[Any], Any]
 Call = Callable[[Any], Any]
@@ -167,22 +170,35 @@ def revalidates(cls: type) -> bool:
     return issubclass(cls, BaseModel) and cls.model_config.get("revalidate_instances", "never") != "never"
 
 
-def checked(station: Any, parcel: Any, value: Any) -> Any:
+def checked(station: Any, parcel: Any, value: Any, how: str = "returned") -> Any:
     """What the node returned, checked against its annotation.
 
     Raises:
         FlowError: `VALIDATION`; it isn't what the node said it would give.
     """
-    if station.check is None or value is None:
+    if station.check is None:
         return value
+    if value is None:
+        if station.promises and not parcel._emitted:
+            _tell_of_none(station)
+        return None
     try:
         return station.check(value)
     except ValidationError as exc:
         hint = ": it lacks an `await`" if inspect.isawaitable(value) else ""
-        what = (
-            f"node {station.name!r} returned {type(value).__name__}, which isn't what it promises{hint}: {_first(exc)}"
-        )
+        what = f"node {station.name!r} {how} {type(value).__name__}, which isn't what it promises{hint}: {_first(exc)}"
         raise _refused(parcel, station, what, exc, "out") from None
+
+
+def _tell_of_none(station: Any) -> None:
+    """Say, once, that a node ends its branch and its annotation doesn't: most likely it lacks a `return`."""
+    promised, station.promises = station.promises, ""
+    log.warning(
+        "node %r returned None, so nothing goes on from it, and it promises %s: if that is meant, write `-> %s | None`",
+        station.name,
+        promised,
+        promised,
+    )
 
 
 def _refused(parcel: Any, station: Any, text: str, exc: ValidationError, side: str) -> FlowError:

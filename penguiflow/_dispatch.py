@@ -12,7 +12,7 @@ import copy
 import inspect
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from penguiflow._errors import typed
@@ -170,13 +170,20 @@ class Dispatch:
                 return impl.plugin, answer
         return None
 
-    async def on_error(self, error: Any, flow_name: str) -> Retry | Replace | Emit | Drop | None:
-        """The first plugin's decision; one that raises, or answers with something else, is passed over."""
+    async def on_error(
+        self, error: Any, flow_name: str, fitted: Callable[[Any], Any]
+    ) -> Retry | Replace | Emit | Drop | None:
+        """The first plugin's decision; one that raises, or answers with something else, is passed over.
+
+        `fitted` gives a replacement as the node would return it, or raises: that counts as the plugin's mistake.
+        """
         for impl in self._handlers:
             try:
-                answer = await self._decided(impl, error)
+                answer: Retry | Replace | Emit | Drop | None = await self._decided(impl, error)
                 if answer is not None and not isinstance(answer, Retry | Replace | Emit | Drop):
                     raise TypeError(f"on_error answers Retry, Replace, Emit, Drop or None, not {answer!r:.80}")
+                if isinstance(answer, Replace):
+                    answer = Replace(fitted(answer.payload))
             except (Exception, asyncio.CancelledError) as exc:
                 if not (isinstance(exc, Exception) or is_stray(exc)):
                     raise

@@ -13,6 +13,7 @@ from penguiflow._channel import Channel
 from penguiflow._errors import FlowError, FlowErrorCode
 from penguiflow._messages import Message, StreamChunk, is_of
 from penguiflow._models import WM, FinalAnswer
+from penguiflow._names import meant
 from penguiflow._node import ROOKERY, Node
 from penguiflow._parcel import Output, Parcel, enveloped
 from penguiflow._station import Station
@@ -53,11 +54,12 @@ def named(station: Station, to: Any, known: Iterable[Station]) -> tuple[tuple[St
         elif name in by_name and (not isinstance(target, Node) or by_name[name].node is target):
             found[by_name[name]] = None
         else:
+            near = "" if name in by_name else meant(str(name), by_name)
             raise FlowError(
                 node_name=station.name,
                 node_id=station.node_id,
                 code=FlowErrorCode.ROUTING,
-                message=f"{station.name!r} has no successor {name!r}: it leads to {_list(by_name)}",
+                message=f"{station.name!r} has no successor {name!r}: it leads to {_list(by_name)}{near}",
                 metadata={"target": str(name), "successors": list(by_name)},
             )
     return tuple(found), leaves

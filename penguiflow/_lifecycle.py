@@ -22,6 +22,7 @@ from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED
 log = logging.getLogger("penguiflow")
 
 GRACE_S = 0.1
+_LONG_AGO = 1e6  # epoch seconds, in January 1970
 
 _USED_UP = {
     FlowErrorCode.DEADLINE_EXCEEDED: "the deadline passed",
@@ -273,6 +274,8 @@ def _answer(trace: Trace, parcel: Parcel | None, text: str) -> None:
 
 def _spent(trace: Trace) -> str:
     ledger = trace.ledger
+    if trace.deadline_s is not None and trace.deadline_s < _LONG_AGO:
+        return "in 1970, as deadline_s is in epoch seconds: timeout_s= takes a time from now on"
     parts = [f"{ledger.hops} node run{'' if ledger.hops == 1 else 's'}"]
     parts += [f"{ledger.tokens} tokens"] if ledger.tokens else []
     parts += [f"cost {ledger.cost:g}"] if ledger.cost else []

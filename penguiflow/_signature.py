@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import sys
 import typing
 from collections.abc import (
@@ -21,8 +22,13 @@ from collections.abc import (
 )
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from penguiflow._types import UNKNOWN
 
+log = logging.getLogger("penguiflow")
+
+_DATA = (bool, int, float, str, bytes, list, tuple, set, frozenset, dict, BaseModel)
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -55,10 +61,12 @@ def shape_of(func: Callable[..., Any], name: str) -> Shape:
     generates = inspect.isasyncgenfunction(plain)
     if not generates and not inspect.iscoroutinefunction(plain):
         raise TypeError(_not_async(func, plain, name))
-    message, takes_ctx = _parameters(func, name)
+    message, second = _parameters(func, name)
     hints = _hints(plain)
+    _check_places(name, getattr(func, "__name__", name), hints.get(message.name), second and hints.get(second.name))
+    _tell_of_unresolved(name, plain, [key for key in (message.name, "return") if hints.get(key) is UNKNOWN])
     gives = hints.get("return", UNKNOWN)
-    return Shape(takes_ctx, generates, hints.get(message.name, UNKNOWN), _given(gives, generates))
+    return Shape(second is not None, generates, hints.get(message.name, UNKNOWN), _given(gives, generates))
 
 
 def parameter_annotation(func: Callable[..., Any]) -> Any:
@@ -90,7 +98,36 @@ def _plain(func: Callable[..., Any]) -> Any:
     return type(func).__call__
 
 
-def _parameters(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter, bool]:
+def _check_places(name: str, label: str, first: Any, second: Any) -> None:
+    """Refuse a context where the message stands, and plain data where the context does."""
+    if _is_context(first):
+        raise TypeError(
+            f"node {name!r}: {label} takes the context first, and the message comes first: "
+            f"write `async def {label}(message, ctx)`"
+        )
+    if isinstance(second, type) and issubclass(second, _DATA):
+        raise TypeError(
+            f"node {name!r}: {label} takes a second argument of {second.__name__}, and a node takes one message and, "
+            f"if it likes, a context: put what belongs together into one model, or write "
+            f"`async def {label}(message, ctx: Context)`"
+        )
+
+
+def _is_context(annotation: Any) -> bool:
+    """Whether it is `Context`, which stands above this module."""
+    return getattr(annotation, "__qualname__", "") == "Context" and annotation.__module__ == "penguiflow._context"
+
+
+def _tell_of_unresolved(name: str, func: Any, keys: list[str]) -> None:
+    for key in keys:
+        said = func.__annotations__[key]
+        what = "what it returns" if key == "return" else "its message"
+        text = "node %r: the annotation %r can't be resolved, so %s isn't checked: import what it names at run time"
+        log.warning(text, name, said, what)
+
+
+def _parameters(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter, inspect.Parameter | None]:
+    """The message's parameter and, if there is one, the context's."""
     parameters = list(inspect.signature(func).parameters.values())
     places = [p for p in parameters if p.kind in _POSITIONAL]
     required = [p for p in places if p.default is p.empty]
@@ -107,7 +144,8 @@ def _parameters(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter,
             f"node {name!r}: {label} is a method of no object yet, and its {places[0].name} would be the message: "
             f"make the node of the bound method, as in Node(thing.{label})"
         )
-    return places[0], len(required) == 2 or (len(places) > 1 and places[1].name == "ctx")
+    takes_ctx = len(required) == 2 or (len(places) > 1 and places[1].name == "ctx")
+    return places[0], places[1] if takes_ctx else None
 
 
 def _given(annotation: Any, generates: bool) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from penguiflow._binding import binder, caller, checker, quick_outputs, revalidates
 from penguiflow._events import Place
 from penguiflow._node import JoinRole, Node, NodePolicy, RouterRole, SubflowRole
-from penguiflow._types import adapter, admits_chunk, is_message, only_chunks
+from penguiflow._types import adapter, admits_chunk, is_message, members, only_chunks, spelled
 
 Check = Callable[[Any], Any]
 Call = Callable[[Any], Any]
@@ -27,6 +27,7 @@ class Station:
         sole: The one node that every common output goes to, if there is just one.
         leaf: Whether every output leaves at Rookery.
         check: What the node returned, checked; `None` where there is nothing to check.
+        promises: What the node's annotation says that it returns, where that is never `None`.
         place: Where it is, for events.
         plain: Whether a run needs no limit, no time-out, no role: the quick way.
     """
@@ -52,6 +53,7 @@ class Station:
         "plain",
         "policy",
         "predecessors",
+        "promises",
         "router",
         "sole",
         "subflow",
@@ -85,6 +87,8 @@ class Station:
         self.check: Check | None = None if own else checker(self, gives)
         self.call: Call = caller(node, self.bind, self._quick_class(wants))
         self.out_classes: frozenset[type] = quick_outputs(gives) if self.check is not None else frozenset()
+        surprised = self.check is not None and role is None and not self.generates
+        self.promises: str = spelled(gives) if surprised and type(None) not in members(gives) else ""
         self.cycle: int | None = None
         self.controller: bool = False
         self.successors: tuple[Station, ...] = ()

@@ -145,6 +145,15 @@ async def test_an_unknown_target_of_an_emit_is_a_routing_error_that_lists_the_su
 
 
 @virtual_time
+async def test_a_mistyped_successor_is_told_with_the_one_that_is_meant():
+    async def lost(x: int, ctx: Context):
+        await ctx.emit(x, to="smae")
+
+    async with create(Node(lost).to(same)) as flow:
+        assert str(await failing(flow)).endswith("it leads to same, Rookery: did you mean 'same'?")
+
+
+@virtual_time
 async def test_another_node_of_a_successors_name_is_no_successor():
     impostor = Node(strict.func, name="same")
 

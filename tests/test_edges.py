@@ -221,15 +221,21 @@ def test_a_retry_waits_a_number_of_seconds(after_s: Any):
 
 
 @virtual_time
-async def test_what_a_plugin_puts_in_place_is_checked_like_the_nodes_own_output():
+async def test_what_a_plugin_puts_in_place_is_checked_like_the_nodes_own_output(caplog):
     @node
     async def counts(x: str) -> int:
         raise ValueError(x)
 
-    async with create(counts, plugins=[Decides(Replace("no number"))]) as flow:
+    recorder = Recorder()
+    async with create(counts, plugins=[Decides(Replace("no number"))], on_event=recorder) as flow:
         with pytest.raises(FlowError) as caught:
             await flow.ask("x")
-    assert caught.value.code == FlowErrorCode.VALIDATION
+    assert isinstance(caught.value.original_exc, ValueError), "the node's own failure stays what is told"
+    (event,) = recorder.of("plugin_error")
+    assert (event.error.code, event.extra["hook"]) == (FlowErrorCode.VALIDATION, "on_error")
+    assert "node 'counts' was replaced by str, which isn't what it promises" in caplog.text
+    async with create(counts, plugins=[Decides(Replace("no number")), Decides(Replace("7"))]) as flow:
+        assert await flow.ask("x") == 7, "the next one is asked, and what it puts in place is converted as ever"
 
 
 @virtual_time

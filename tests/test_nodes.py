@@ -373,6 +373,67 @@ async def test_a_name_that_cannot_be_resolved_is_unknown():
     assert (found.takes_type, found.gives_type) == (Any, Any)
 
 
+def test_an_annotation_that_cannot_be_resolved_is_told(caplog):
+    async def puzzled(x: Nowhere, ctx: Nowhere) -> int:  # type: ignore[name-defined]  # noqa: F821
+        return x
+
+    async def vague(x: int) -> list[Nowhere]:  # type: ignore[name-defined]  # noqa: F821
+        return [x]
+
+    create(Node(puzzled), Node(vague), name="f")
+    assert [record.getMessage() for record in caplog.records] == [
+        "node 'puzzled': the annotation 'Nowhere' can't be resolved, so its message isn't checked: "
+        "import what it names at run time",
+        "node 'vague': the annotation 'list[Nowhere]' can't be resolved, so what it returns isn't checked: "
+        "import what it names at run time",
+    ]
+
+
+@virtual_time
+async def test_a_node_that_returns_none_though_it_promises_something_is_told_of_once(caplog):
+    async def forgets(x: int) -> str:
+        if x > 5:
+            return "big"
+
+    async def ends(x: int) -> str | None:
+        return None
+
+    async def emits(x: int, ctx: Context) -> str:  # type: ignore[return]
+        await ctx.emit("by hand")
+
+    async def yields(x: int) -> AsyncIterator[str]:
+        if x > 5:
+            yield "big"
+
+    async def tells(x: str) -> str:
+        return x
+
+    for func in (forgets, ends, emits, yields):
+        async with create(Node(func, "it").to(Node(tells))) as flow:
+            assert await flow.ask(1) == await flow.ask(1) == ("by hand" if func is emits else None)
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == (
+        "node 'it' returned None, so nothing goes on from it, and it promises str: if that is meant, "
+        "write `-> str | None`"
+    )
+
+
+def test_a_second_argument_that_can_be_no_context_is_refused():
+    async def adds(x: int, y: int) -> int:
+        return x + y
+
+    with pytest.raises(TypeError, match="adds takes a second argument of int, and a node takes one message"):
+        Node(adds)
+
+
+def test_a_context_in_the_messages_place_is_refused():
+    async def swapped(ctx: Context, x: int) -> int:
+        return x
+
+    with pytest.raises(TypeError, match=r"the message comes first: write `async def swapped\(message, ctx\)`"):
+        Node(swapped)
+
+
 def test_a_graph_shows_annotations_as_they_are_written():
     async def several(x: Query | None, ctx: Context) -> dict[str, list[Topic]]:
         return {}

@@ -106,6 +106,16 @@ async def test_a_deadline_that_has_passed_lets_nothing_start(how):
 
 
 @in_time
+async def test_a_deadline_that_was_meant_as_a_time_from_now_on_is_told_as_such():
+    async with create(same) as flow:
+        with pytest.raises(
+            FlowError, match=r"in 1970, as deadline_s is in epoch seconds: timeout_s= takes a time"
+        ) as e:
+            await flow.ask(Message(payload=1, deadline_s=5))
+    assert e.value.code == LATE
+
+
+@in_time
 async def test_a_deadline_stops_what_waits_before_it_is_scheduled():
     ran: list[float] = []
 
