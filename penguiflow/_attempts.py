@@ -210,7 +210,21 @@ def _must_not_repeat(parcel: Parcel, error: FlowError) -> bool:
 
 async def _decision(parcel: Parcel, error: FlowError) -> Any:
     dispatch = parcel._trace.run.dispatch
-    return await dispatch.on_error(error, parcel._trace.run.name) if dispatch.handles_errors else None
+    if not dispatch.handles_errors:
+        return None
+    return await dispatch.on_error(_as_this_nodes(parcel, error), parcel._trace.run.name)
+
+
+def _as_this_nodes(parcel: Parcel, error: FlowError) -> FlowError:
+    """The failure as one of this node, which is what can be decided about, wherever in the flows inside it it began."""
+    station, attempts = parcel._station, parcel.attempt + 1
+    origin = {} if error.node_id == station.node_id else {"origin": error.node_id}
+    if not origin and error.metadata.get("attempts") == attempts:
+        return error
+    here = error.twin()
+    here.node_name, here.node_id = station.name, station.node_id
+    here.metadata = {**error.metadata, "attempts": attempts, **origin}
+    return here
 
 
 def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:
