@@ -107,10 +107,19 @@ def admitted_now(run: Run, arrival: Arrival, mode: str) -> Trace:
     """
     trace = admitted(run, arrival, mode)
     if trace is None:
-        raise asyncio.QueueFull(
-            f"{run.max_traces} traces are in flight (max_traces): wait for one, or use `await emit` or `await ask`"
-        )
+        raise asyncio.QueueFull(_full_text(run))
     return trace
+
+
+def _full_text(run: Run) -> str:
+    """That every slot is taken, for an error, and what does help whoever calls."""
+    if _live_caller() is not None:
+        return (
+            f"{run.used} traces are in flight, twice max_traces, and a node that waits for a place might wait for "
+            "itself: wait for a trace that it has started, or use `await ask`, which needs no place of its own"
+        )
+    taken = "1 trace is" if run.used == 1 else f"{run.used} traces are"
+    return f"{taken} in flight, and max_traces is {run.max_traces}: wait for one, or use `await emit` or `await ask`"
 
 
 async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
@@ -121,9 +130,7 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
         asyncio.QueueFull: a node emits more traces than there are slots for, and may hold what they wait for.
     """
     if _live_caller() is not None:
-        raise asyncio.QueueFull(
-            f"{run.used} traces are in flight, twice max_traces: a node that waits here might wait for itself"
-        )
+        raise asyncio.QueueFull(_full_text(run))
     slot: asyncio.Future[None] = run.loop.create_future()
     waiting = (slot, run.max_traces)
     run.queue.append(waiting)

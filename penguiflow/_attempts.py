@@ -215,7 +215,19 @@ async def _decision(parcel: Parcel, error: FlowError) -> Any:
     def fitted(payload: Any) -> Any:
         return payload if station.router is not None else checked(station, parcel, payload, "was replaced by")
 
-    return await run.dispatch.on_error(error, run.name, fitted)
+    return await run.dispatch.on_error(_as_this_nodes(parcel, error), run.name, fitted)
+
+
+def _as_this_nodes(parcel: Parcel, error: FlowError) -> FlowError:
+    """The failure as one of this node, which is what can be decided about, wherever in the flows inside it it began."""
+    station, attempts = parcel._station, parcel.attempt + 1
+    origin = {} if error.node_id == station.node_id else {"origin": error.node_id}
+    if not origin and error.metadata.get("attempts") == attempts:
+        return error
+    here = error.twin()
+    here.node_name, here.node_id = station.name, station.node_id
+    here.metadata = {**error.metadata, "attempts": attempts, **origin}
+    return here
 
 
 def _followed(parcel: Parcel, decision: Any, error: FlowError) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from penguiflow import _chunks
 from penguiflow._control import judged
@@ -22,6 +22,14 @@ from penguiflow._parcel import Parcel
 from penguiflow._trace import EMIT
 
 _TURN = 255
+
+
+class _Own:
+    def __repr__(self) -> str:
+        return "ctx.message"
+
+
+_OWN: Final = _Own()  # `None` is a payload like any other
 
 
 class Context(Parcel):
@@ -156,7 +164,7 @@ class Context(Parcel):
             await asyncio.sleep(0)  # a node that emits without ever waiting gives the loop its turn
         return chunk
 
-    async def call_playbook(self, playbook: Any, message: Any = None, timeout: float | None = None) -> Any:
+    async def call_playbook(self, playbook: Any, message: Any = _OWN, timeout: float | None = None) -> Any:
         """Run another flow inside this node and return its output.
 
         It runs in this trace: with its deadline, its budget and its plugins, and is cancelled with it. Its chunks go to
@@ -164,7 +172,7 @@ class Context(Parcel):
 
         Args:
             playbook: A flow, or a function that returns a flow or `(flow, registry)`.
-            message: What the flow is asked; this node's own message by default.
+            message: What the flow is asked, `None` included; left out, this node's own message.
             timeout: Seconds that it may take.
 
         Returns:
@@ -175,7 +183,7 @@ class Context(Parcel):
             ValueError: several outputs; let the playbook join them.
         """
         self._require_live()
-        given = self.message if message is None else message
+        given = self.message if message is _OWN else message
         return await self._trace.run.kernel.playbook(self, playbook, given, timeout)
 
     def spend(self, *, tokens: int = 0, cost: float = 0.0) -> None:

@@ -15,7 +15,7 @@ from penguiflow._chunks import numbered
 from penguiflow._context import Context
 from penguiflow._errors import FlowErrorCode, FlowStateError
 from penguiflow._exits import reader_of
-from penguiflow._floes import full_text, has_place, push
+from penguiflow._floes import full_text, has_place, let_in, push
 from penguiflow._lifecycle import expire
 from penguiflow._messages import Message, StreamChunk, is_of
 from penguiflow._models import WM
@@ -48,16 +48,16 @@ def started(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> No
 
 
 async def _joined(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> None:
-    """Add a message to a live trace, waiting where a floe is full.
+    """Add a message to a live trace, waiting where a floe is full; whoever gives up withdraws what still lines up.
 
     Raises:
         FlowError: the trace ended before the message was accepted.
         FlowStateError: the trace is ending.
     """
     full = _pushed(trace, _entering(trace, arrival, stations), loops=called_from(trace))
-    for accepted in full:
-        if not await accepted:
-            raise trace.error or FlowStateError(f"trace {trace.id!r} ended before the message was accepted")
+    await let_in(full)
+    if not all(accepted.result() for accepted in full):
+        raise trace.error or FlowStateError(f"trace {trace.id!r} ended before the message was accepted")
 
 
 def _joined_nowait(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]) -> None:

@@ -60,7 +60,7 @@ def _waits(trace: Trace) -> list[str]:
                         f"{count} messages wait on {source} -> {station.name}" + (", a full floe" if full else "")
                     )
         bucket = (trace.joins or {}).get(index)
-        if bucket is not None and bucket.items and station.join is not None:
+        if bucket is not None and bucket.items and station.join is not None and not trace.surplus(index):
             came = {parcel._edge for parcel in bucket.items}
             absent = [stations[i].name for i in station.predecessors if i not in came]
             none = f", none from {', '.join(absent)}" if absent else ""

@@ -105,6 +105,7 @@ class PenguiFlow(Runnable):
         Raises:
             FlowStateError: the flow isn't running.
             ValueError: there is no such node.
+            asyncio.QueueFull: a node emits, and twice `max_traces` traces are in flight.
         """
         run = self._require()
         return await entry.emitted(run, message, self._places(run, to))

@@ -122,7 +122,9 @@ class HookSpecs:
 
     @hookspec
     def on_error(self, error: FlowError) -> ErrorDecision | Awaitable[ErrorDecision | None] | None:
-        """Decide what follows a node's final failure. May be async. The first answer that isn't `None` wins."""
+        """Decide what follows a node's final failure. May be async. The first answer that isn't `None` wins. A failure
+        in a playbook or subflow comes up again, as one of the node that it runs in, unless it was dealt with inside.
+        """
 
     @hookspec
     def export_graph(self, request: ExportRequest) -> str | bytes | None:

@@ -47,7 +47,7 @@ def gather(parcel: Parcel) -> Parcel | None:
 
 def _wait(trace: Trace, index: int, bucket: Bucket) -> None:
     join = trace.run.stations[index].join
-    if join is not None and join.timeout_s is not None:
+    if join is not None and join.timeout_s is not None and not trace.surplus(index):
         bucket.timer = trace.run.call_later(join.timeout_s, _give_up, trace, index, bucket)
 
 

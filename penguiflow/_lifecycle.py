@@ -15,7 +15,7 @@ from penguiflow._models import FinalAnswer
 from penguiflow._observe import announce, interrupted, trace_event
 from penguiflow._parcel import Output, Parcel
 from penguiflow._reports import deliver_ending, deliver_error, log_failure, log_late, log_unheard
-from penguiflow._rooms import Strand
+from penguiflow._rooms import Bucket, Strand
 from penguiflow._run import Run
 from penguiflow._trace import CANCELLED, CHILD, COMPLETED, EMIT, EXPIRED, FAILED, START, Trace
 
@@ -124,31 +124,31 @@ def rest(trace: Trace) -> None:
 def starved(trace: Trace) -> FlowError | None:
     """What the first unfilled join waits for, if one does."""
     for index, bucket in sorted((trace.joins or {}).items()):
-        station = trace.run.stations[index]
-        join = station.join
-        if join is None or not bucket.items or (bucket.fired and join.k < len(station.predecessors)):
-            continue  # enough of its inputs came, these were late
-        return starvation(trace, index)
+        if bucket.items and not trace.surplus(index):
+            return starvation(trace, index)
     return None
 
 
 def starvation(trace: Trace, index: int) -> FlowError:
     """The error of a join that isn't filled, naming what came and what is missing."""
     station = trace.run.stations[index]
-    items = trace.joins[index].items if trace.joins else []
+    bucket = (trace.joins or {}).get(index, Bucket())
+    items, lists = bucket.items, bucket.fired
     assert station.join is not None
     came = {parcel._edge for parcel in items}
     absent = [trace.run.stations[i].name for i in station.predecessors if i not in came]
-    missing = f", none from {', '.join(absent)}" if absent else ""
-    if not absent and station.join.k > len(station.predecessors):
-        missing = f": {len(station.predecessors)} nodes lead to it"
+    missing = f", left over after {lists} list{'' if lists == 1 else 's'}" if lists else ""
+    if absent:
+        missing += f", none from {', '.join(absent)}"
+    elif not lists and station.join.k > (count := len(station.predecessors)):
+        missing = f": {count} nodes lead to it" if count > 1 else ": 1 node leads to it"
     return FlowError(
         trace_id=trace.id,
         node_name=station.name,
         node_id=station.node_id,
         code=FlowErrorCode.JOIN_STARVED,
         message=f"join {station.name!r} got {len(items)} of {station.join.k}{missing}",
-        metadata={"received": len(items), "k": station.join.k, "missing": absent},
+        metadata={"received": len(items), "k": station.join.k, "missing": absent, "lists": lists},
     )
 
 

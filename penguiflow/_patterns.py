@@ -52,12 +52,14 @@ def join_k(name: str, k: int, timeout_s: float | None = None) -> Node[..., Any]:
 
     The list is in the order of the predecessors, then of arrival. A trace that has nothing left but an unfilled join
     ends as `JOIN_STARVED`. A filled join begins anew: each further `k` messages make another list (with `k=1`, each
-    message does), and what is left over when the trace ends is ignored.
+    message does). What is left over when the trace ends is ignored if more than `k` nodes lead to the join: those were
+    late. Otherwise the join is unfilled, however many lists it has sent on.
 
     Args:
         name: The node's name.
         k: How many messages.
-        timeout_s: Seconds from the first message on, after which the join gives up.
+        timeout_s: Seconds from a list's first message on, after which the join gives up; what would be ignored when the
+            trace ends isn't waited for.
 
     Raises:
         ValueError: `k` is below 1, or the time-out isn't positive.

@@ -168,6 +168,13 @@ class Trace:
             outer = outer.parent
         return False
 
+    def surplus(self, index: int) -> bool:
+        """Whether what a join holds came after it was filled, by some of the nodes before it: nobody misses it."""
+        station, bucket = self.run.stations[index], (self.joins or {}).get(index)
+        if station.join is None or bucket is None:
+            return False
+        return bucket.fired > 0 and station.join.k < len(station.predecessors)
+
     def pending(self) -> int:
         """How many of its messages wait anywhere."""
         waiting = sum(len(room.items) for room in self.rooms.values()) if self.rooms else 0

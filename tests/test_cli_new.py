@@ -214,9 +214,10 @@ def test_what_the_template_of_this_tree_uses_is_no_name_for_a_plugin(name, kind)
 
 def test_the_template_is_looked_for_in_the_package_and_in_the_checkout(source, tmp_path, monkeypatch):
     package = tmp_path / "somewhere" / "penguiflow"
-    monkeypatch.setattr(copying.penguiflow, "__file__", str(package / "__init__.py"))
-    assert sentence("plugins", "new", "acme", code=1).startswith("the template is missing from ")
-    for folder in (tmp_path / "somewhere" / "plugins" / "template", package / "_template"):
-        folder.mkdir(parents=True)
-        (folder / "pyproject.toml").touch()
-        assert copying.template() == folder
+    with monkeypatch.context() as moved:
+        moved.setattr(copying.penguiflow, "__file__", str(package / "__init__.py"))
+        assert sentence("plugins", "new", "acme", code=1).startswith("the template is missing from ")
+        for folder in (tmp_path / "somewhere" / "plugins" / "template", package / "_template"):
+            folder.mkdir(parents=True)
+            (folder / "pyproject.toml").touch()
+            assert copying.template() == folder

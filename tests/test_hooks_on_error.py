@@ -23,6 +23,7 @@ from penguiflow import (
     create,
     hookimpl,
     node,
+    subflow,
 )
 from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
 
@@ -191,3 +192,60 @@ async def test_on_error_is_not_asked_about_a_trace_that_was_cut_short():
             await flow.ask(1, timeout_s=1)
     assert caught.value.code == FlowErrorCode.DEADLINE_EXCEEDED
     assert handler.errors == []
+
+
+# --- flows inside nodes ---------------------------------------------------------------------------
+
+INNER = create(fails, name="inner")
+
+
+async def calls(x: Any, ctx: Context) -> Any:
+    return await ctx.call_playbook(INNER, x)
+
+
+@pytest.mark.parametrize("outer", [Node(calls, "outer"), subflow("outer", INNER)], ids=["playbook", "subflow"])
+@virtual_time
+async def test_a_failure_inside_is_asked_about_at_each_level_with_that_levels_name_and_count(outer: Any):
+    handler, recorder = Handler(lambda error: Retry(1) if error.metadata["attempts"] < 3 else None), Recorder()
+    async with create(outer, name="desk", plugins=[handler], on_event=recorder) as flow:
+        with pytest.raises(FlowError) as caught:
+            await asyncio.wait_for(flow.ask(1), 60)
+    asked = [(error.node_name, error.metadata["attempts"]) for error in handler.errors]
+    inside = [("fails", 1), ("fails", 2), ("fails", 3)]
+    assert asked == [*inside, ("outer", 1), *inside, ("outer", 2), *inside, ("outer", 3)]
+    assert {error.node_id for error in handler.errors} == {"desk/outer", "desk/outer/inner/fails"}
+    assert {error.metadata.get("origin") for error in handler.errors} == {None, "desk/outer/inner/fails"}
+    assert {type(error.original_exc) for error in handler.errors} == {ValueError}
+    error = caught.value
+    assert (error.node_id, error.metadata) == ("desk/outer/inner/fails", {"attempts": 3})
+    recorder.assert_lawful()
+
+
+@virtual_time
+async def test_a_playbook_that_takes_too_long_is_asked_about_as_its_callers_failure():
+    async def waits(x: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def impatient(x: Any, ctx: Context) -> Any:
+        return await ctx.call_playbook(slow, x, timeout=1)
+
+    slow, handler = create(Node(waits), name="slow"), Handler(lambda error: Replace("spare"))
+    async with create(Node(impatient), plugins=[handler]) as flow:
+        assert await flow.ask(1) == "spare"
+    (error,) = handler.errors
+    assert (error.node_name, error.code) == ("impatient", FlowErrorCode.DEADLINE_EXCEEDED)
+    assert (error.metadata["attempts"], error.metadata["origin"]) == (1, "flow/impatient/slow/waits")
+
+
+@virtual_time
+async def test_an_error_that_a_node_raises_again_is_counted_again():
+    same_error = FlowError(code="MINE", message="the same each time")
+
+    async def stubborn(x: Any) -> None:
+        raise same_error
+
+    handler = Handler(lambda error: Retry(1) if error.metadata["attempts"] < 3 else None)
+    async with create(Node(stubborn), plugins=[handler]) as flow:
+        with pytest.raises(FlowError, match="the same each time"):
+            await asyncio.wait_for(flow.ask(1), 60)
+    assert [error.metadata["attempts"] for error in handler.errors] == [1, 2, 3]

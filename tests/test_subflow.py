@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -162,3 +163,20 @@ async def test_what_leaves_a_subflow_early_comes_as_it_is():
 
     async with create(subflow("sub", create(early.to(late), name="inner"))) as flow:
         assert await flow.ask(7) == "7"
+
+
+@virtual_time
+async def test_a_playbook_is_asked_what_it_is_given_none_too_and_its_callers_message_where_nothing_is_given():
+    @node
+    async def told(x: Any) -> str:
+        return repr(x.payload if isinstance(x, Message) else x)
+
+    book = create(told, name="book")
+
+    @node
+    async def calls(x: int, ctx: Context) -> list[str]:
+        given = [await ctx.call_playbook(book, value) for value in (None, 0, "")]
+        return [*given, await ctx.call_playbook(book, message=None), await ctx.call_playbook(book)]
+
+    async with create(calls) as flow:
+        assert await flow.ask(7) == ["None", "0", "''", "None", "7"]

@@ -104,6 +104,46 @@ async def test_what_nodes_emit_is_bounded_and_outsiders_wait_for_it():
 
 
 @in_time
+async def test_whoever_finds_no_place_is_told_how_many_are_taken_and_what_does_help():
+    gate, told = asyncio.Event(), set[str]()
+
+    async def start(what: str) -> None:
+        flow.start(what)
+
+    async def emit_nowait(what: str) -> None:
+        flow.emit_nowait(what)
+
+    @node
+    async def breeds(what: str) -> str:
+        if what == "waits":
+            await gate.wait()
+        if what != "breeds":
+            return what
+        handles = [flow.start("waits") for _ in range(3)]
+        for call in (start, emit_nowait, flow.emit):
+            with pytest.raises(asyncio.QueueFull) as caught:
+                await call("waits")
+            told.add(str(caught.value))
+        assert await flow.ask("asked") == "asked"
+        return await handles[0].result()
+
+    async with create(breeds, max_traces=2) as flow:
+        asked = asyncio.create_task(flow.ask("breeds"))
+        await quiet()
+        with pytest.raises(asyncio.QueueFull) as caught:
+            flow.start("waits")
+        gate.set()
+        assert await asked == "waits"
+        assert await flow.ask("asked") == "asked"
+    assert told == {
+        "4 traces are in flight, twice max_traces, and a node that waits for a place might wait for itself: "
+        "wait for a trace that it has started, or use `await ask`, which needs no place of its own"
+    }
+    text = "4 traces are in flight, and max_traces is 2: wait for one, or use `await emit` or `await ask`"
+    assert str(caught.value) == text
+
+
+@in_time
 async def test_an_outsider_waits_until_fewer_than_max_traces_are_in_flight():
     @node
     async def work(what: str):

@@ -5,7 +5,7 @@ from contextlib import nullcontext, suppress
 
 import pytest
 
-from penguiflow import ROOKERY, Context, FlowError, Message, TraceCancelled, create, join_k, node
+from penguiflow import ROOKERY, Context, FlowError, Message, Node, TraceCancelled, create, join_k, node
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet
 
 
@@ -284,6 +284,45 @@ async def test_a_waiting_emit_into_a_cancelled_trace_is_released(who):
             await waiting
         error = caught.value if who == "outside" else caught.value.original_exc or caught.value
         assert isinstance(error, TraceCancelled)
+
+
+@in_time
+async def test_an_emit_that_is_cancelled_while_it_waits_at_several_entries_enters_none_of_them():
+    came: list[str] = []
+    gate = asyncio.Event()
+
+    async def holds(x: str, ctx: Context) -> None:
+        came.append(f"{x} at {ctx.node_name}")
+        await gate.wait()
+
+    left, right = Node(holds, "left"), Node(holds, "right")
+    async with create(left.to(), right.to(), queue_maxsize=1) as flow:
+        for payload in ("first", "second"):
+            await flow.emit(Message(payload=payload, trace_id="t"))
+        waiting = asyncio.create_task(flow.emit(Message(payload="third", trace_id="t")))
+        await quiet()
+        waiting.cancel("mine")
+        with pytest.raises(asyncio.CancelledError, match="mine"):
+            await waiting
+        gate.set()
+        await quiet()
+    assert came == ["first at left", "first at right", "second at left", "second at right"]
+
+
+@in_time
+async def test_an_emit_that_waits_at_several_entries_learns_that_the_trace_was_cancelled():
+    async def holds(x: str) -> None:
+        await asyncio.Event().wait()
+
+    async with create(Node(holds, "left").to(), Node(holds, "right").to(), queue_maxsize=1) as flow:
+        message = Message(payload="x", trace_id="t")
+        for _ in range(2):
+            await flow.emit(message)
+        waiting = asyncio.create_task(flow.emit(message))
+        await quiet()
+        assert await flow.cancel("t")
+        with pytest.raises(TraceCancelled):
+            await waiting
 
 
 @in_time

@@ -70,6 +70,24 @@ async def test_any_k_of_more_inputs_fill_a_join_and_the_late_ones_are_ignored():
 
 
 @virtual_time
+async def test_what_comes_after_a_join_was_filled_is_waited_for_by_nobody():
+    async def slow(parts: list[str]) -> list[str]:
+        await asyncio.sleep(60)
+        return parts
+
+    two, after = join_k("two", 2, timeout_s=5), Node(slow)
+    b, c, d = branch("b"), branch("c"), branch("d", 2)
+    async with create(fan.to(b, c, d), *(x.to(two) for x in (b, c, d)), two.to(after)) as flow:
+        handle = flow.start(1)
+        await asyncio.sleep(30)
+        assert flow.explain(handle.trace_id).waits_for == ("node 'slow' is running",)
+        assert await handle.result() == ["b", "c"]
+        await flow.emit(1)
+        assert await flow.fetch() == ["b", "c"]
+    assert clock() == pytest.approx(1120)
+
+
+@virtual_time
 async def test_a_join_fires_again_for_every_further_k():
     flow = joined(join_k("two", 2), branch("b", gives=2), branch("c", 1, gives=2))
     async with flow:
@@ -155,12 +173,33 @@ async def test_a_join_with_too_few_from_all_of_its_inputs_says_how_many_came():
         text = str(await starvation(flow))
     assert "none from" not in text
     assert text.endswith("got 3 of 4: 2 nodes lead to it")
+    async with joined(join_k("two", 2), branch("b")) as flow:
+        assert str(await starvation(flow)).endswith("got 1 of 2: 1 node leads to it")
 
 
 @virtual_time
 async def test_a_rest_that_can_no_longer_fill_a_join_starves():
     async with joined(join_k("two", 2), branch("b", gives=2), branch("c", 1)) as flow:
-        assert "1 of 2" in str(await starvation(flow))
+        error = await starvation(flow)
+    assert str(error) == "join 'two' got 1 of 2, left over after 1 list, none from b"
+    assert error.metadata["lists"] == 1
+
+
+@virtual_time
+async def test_messages_that_make_no_whole_number_of_lists_starve_and_the_lists_are_counted():
+    async with joined(join_k("two", 2), branch("b", gives=5)) as flow:
+        lists = aiter(flow.start(1))
+        assert [await anext(lists), await anext(lists)] == [["b0", "b1"], ["b2", "b3"]]
+        with pytest.raises(FlowError, match="^join 'two' got 1 of 2, left over after 2 lists$") as caught:
+            await anext(lists)
+    assert caught.value.metadata == {"received": 1, "k": 2, "missing": [], "lists": 2}
+
+
+@virtual_time
+async def test_a_joins_timeout_counts_for_a_list_begun_anew_where_nothing_may_be_missed():
+    async with joined(join_k("two", 2, timeout_s=5), branch("b", gives=3), branch("c", 100)) as flow:
+        assert "1 of 2, left over after 1 list, none from c" in str(await starvation(flow))
+    assert clock() == pytest.approx(1005, abs=0.2)
 
 
 @pytest.mark.parametrize("way", ["start", "stream"])
