@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Final
 
 EMPTY: Final = object()
@@ -21,7 +21,7 @@ class ChannelClosed(Exception):
 class Channel:
     """A queue of at most `maxsize` items for one loop."""
 
-    __slots__ = ("_closed", "_discards", "_getters", "_items", "_maxsize", "_putters", "_relief")
+    __slots__ = ("_closed", "_discards", "_getters", "_items", "_maxsize", "_putters")
 
     def __init__(self, maxsize: int) -> None:
         self._maxsize: int = maxsize
@@ -30,7 +30,6 @@ class Channel:
         self._putters: deque[tuple[Any, str | None, asyncio.Future[None]]] = deque()
         self._closed: bool = False
         self._discards: bool = False
-        self._relief: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -66,11 +65,8 @@ class Channel:
             raise ChannelClosed
         if self.offer(item, tag):
             return
-        loop = asyncio.get_running_loop()
-        placed: asyncio.Future[None] = loop.create_future()
+        placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._putters.append((item, tag, placed))
-        if self._relief is not None:
-            loop.call_soon(self.ease)
         try:
             await placed
         except asyncio.CancelledError:
@@ -145,23 +141,11 @@ class Channel:
                 self.force(item, tag)
                 placed.set_result(None)
 
-    def relieve(self, relief: Callable[[], None] | None) -> None:
-        """Whoever reads waits for the writers' end meanwhile (`None`: he reads on): `relief` is called, rather than to
-        let a writer wait for him.
-        """
-        self._relief = relief
-
-    def ease(self) -> None:
-        """Call for relief if it is there and a writer waits. Never at once: the reader may be about to read on."""
-        if self._relief is not None and self._putters:
-            self._relief()
-
     def close(self) -> None:
         """Nothing more will come: readers get what is left, then `ChannelClosed`; who waits for room gets that at
         once.
         """
         self._closed = True
-        self._relief = None
         self.fail(ChannelClosed())
         for _, _, placed in self._putters:
             if not placed.done():

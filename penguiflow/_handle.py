@@ -6,9 +6,7 @@ asking for the result alone, by leaving, or by letting the handle go.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
 
@@ -28,17 +26,13 @@ class TraceHandle:
 
     Iterate over it to get all it yields, chunks and outputs in their order, or await `result()` or `results()`. A
     handle that is let go lets the trace run on, and nobody reads its chunks.
-
-    Who reads may await the result before the end as well. If more comes then than there is room for, it is let go, and
-    reading on is a `FlowStateError`. Another task that awaits it takes nothing from who reads.
     """
 
-    __slots__ = ("_reader", "_reading", "_trace")
+    __slots__ = ("_reading", "_trace")
 
     def __init__(self, trace: Trace) -> None:
         self._trace: Trace = trace
         self._reading: bool = False
-        self._reader: asyncio.Task[Any] | None = None  # the task that reads it, or is about to
 
     @property
     def trace_id(self) -> str:
@@ -50,50 +44,35 @@ class TraceHandle:
         """`completed`, `failed`, `cancelled` or `expired`; `None` while it goes on."""
         return self._trace.outcome if self._trace.settled else None
 
-    def result(self) -> Coroutine[Any, Any, Any]:
+    async def result(self) -> Any:
         """The output: a payload, or a `Message` if the trace was started with one; `None` if there is none.
 
         Raises:
             FlowError: the trace did not complete.
             ValueError: there are several outputs.
         """
-        self._pause()
-        return self._ended(output)
+        await self._finished()
+        return output(self._trace)
 
-    def results(self) -> Coroutine[Any, Any, list[Any]]:
+    async def results(self) -> list[Any]:
         """All outputs, in the order they left.
 
         Raises:
             FlowError: the trace did not complete.
         """
-        self._pause()
-        return self._ended(outputs)
+        await self._finished()
+        return outputs(self._trace)
 
     async def cancel(self) -> bool:
         """Cancel the trace; `True` when it has settled, `False` if it had ended already."""
         return await cancelled(self._trace)
 
-    async def _ended(self, given: Callable[[Trace], Any]) -> Any:
-        trace = self._trace
+    async def _finished(self) -> None:
         if not self._reading:
             self._ignore()
-        elif trace.reader is not None and not trace.settled:
-            trace.run.loop.call_soon(trace.reader.ease)
-        try:
-            await settled(trace)
-        except asyncio.CancelledError:
-            if trace.reader is not None:
-                trace.reader.relieve(None)
-            raise
-        trace.heard = True
-        _raise_failure(trace)
-        return given(trace)
-
-    def _pause(self) -> None:
-        """Who reads may ask for the end as well. Noted at the call: `asyncio.wait_for` awaits it in another task."""
-        trace = self._trace
-        if self._reading and trace.reader is not None and not trace.settled and self._reader is _this_task():
-            trace.reader.relieve(partial(_let_go, trace))
+        await settled(self._trace)
+        self._trace.heard = True
+        _raise_failure(self._trace)
 
     def _ignore(self) -> None:
         if self._trace.reader is not None:
@@ -103,8 +82,7 @@ class TraceHandle:
         if self._reading:
             raise FlowStateError("this handle is being read already: one reader gets everything, two would share it")
         self._reading = self._trace.iterated = True
-        self._reader = _this_task()
-        return _Reading(self)
+        return _Reading(self._trace, self._ignore)
 
     def __del__(self) -> None:
         trace = self._trace
@@ -119,56 +97,33 @@ class TraceHandle:
         return f"<TraceHandle {self.trace_id} {self.outcome or 'live'}>"
 
 
-def _this_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # outside of a loop
-        return None
-
-
-def _let_go(trace: Trace) -> None:
-    """Nobody reads a trace any more: what it yields is only kept for its end."""
-    trace.iterated = False
-    if trace.reader is not None:
-        trace.reader.discard()
-
-
 class _Reading:
     """One pass over what a trace yields. Whoever stops early makes nobody wait."""
 
-    __slots__ = ("_handle",)
+    __slots__ = ("_ignore", "_trace")
 
-    def __init__(self, handle: TraceHandle) -> None:
-        self._handle: TraceHandle = handle
+    def __init__(self, trace: Trace, ignore: Callable[[], None]) -> None:
+        self._trace: Trace = trace
+        self._ignore: Callable[[], None] = ignore
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
-        handle = self._handle
-        trace, channel = handle._trace, handle._trace.reader
+        channel = self._trace.reader
         assert channel is not None
-        handle._reader = asyncio.current_task()
-        channel.relieve(None)
-        if not trace.iterated:
-            raise FlowStateError(
-                f"who reads trace {trace.id} awaited its result before the end, and what came meanwhile was let go: "
-                "read it to its end first"
-            )
         try:
             return await channel.get()
         except ChannelClosed:
             pass
-        handle._reader = None
-        trace.heard = True
-        _raise_failure(trace)
+        self._trace.heard = True
+        _raise_failure(self._trace)
         raise StopAsyncIteration
 
     def __del__(self) -> None:
-        trace, self._handle._reader = self._handle._trace, None
-        if not trace.settled:
-            trace.forsaken = True
-            _let_go(trace)
+        if not self._trace.settled:
+            self._trace.forsaken, self._trace.iterated = True, False
+            self._ignore()
 
 
 class FlowStream:

@@ -27,7 +27,7 @@ from penguiflow import (
     node,
     stream_flow,
 )
-from tests.utils.flowtestkit import Recorder, clock, in_time, quiet, virtual_time
+from tests.utils.flowtestkit import Recorder, clock, quiet, virtual_time
 from tests.utils.sse import parse_sse
 
 
@@ -264,110 +264,6 @@ async def test_a_handle_gives_chunks_and_outputs_in_the_order_they_came():
         assert (handle.outcome, await handle.results()) == ("completed", ["first", "second"])
         assert await handle.cancel() is False
         assert "completed" in repr(handle)
-
-
-async def directly(result: Any) -> Any:
-    return await result
-
-
-async def within_a_minute(result: Any) -> Any:
-    return await asyncio.wait_for(result, 60)
-
-
-async def beside_others(result: Any) -> Any:
-    return (await asyncio.gather(result, asyncio.sleep(1)))[0]
-
-
-@pytest.mark.parametrize("wait", [directly, within_a_minute, beside_others])
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("read", [0, 1])
-@in_time
-async def test_the_result_comes_to_a_reader_who_has_not_read_what_is_there(wait: Any, late: bool, read: int):
-    @node
-    async def talks(count: int, ctx: Context):
-        for number in range(count):
-            await ctx.emit_chunk("x")
-            await ctx.emit(number)
-
-    async with create(talks, queue_maxsize=4) as flow:
-        handle = flow.start(20)
-        chunks = aiter(handle)
-        for _ in range(read):
-            await anext(chunks)
-        if late:
-            await quiet()
-        assert await wait(handle.results()) == list(range(20))
-        with pytest.raises(FlowStateError, match="awaited its result .*: read it to its end first"):
-            await anext(chunks)
-
-
-@in_time
-async def test_what_there_is_room_for_can_be_read_after_the_result():
-    @node
-    async def talks(count: int, ctx: Context) -> int:
-        for _ in range(count):
-            await ctx.emit_chunk("x")
-        return count
-
-    async with create(talks, queue_maxsize=4) as flow:
-        handle = flow.start(3)
-        items = aiter(handle)
-        assert await handle.result() == 3
-        assert [getattr(item, "text", item) async for item in items] == ["x", "x", "x", 3]
-
-
-@in_time
-async def test_a_reader_who_gives_up_on_the_result_reads_on():
-    @node
-    async def talks(count: int, ctx: Context) -> int:
-        await asyncio.sleep(10)
-        for _ in range(count):
-            await ctx.emit_chunk("x")
-        return count
-
-    async with create(talks, queue_maxsize=4) as flow:
-        handle = flow.start(20)
-        items = aiter(handle)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
-                await handle.result()
-        await asyncio.sleep(60)
-        assert [getattr(item, "text", item) async for item in items] == ["x"] * 20 + [20]
-
-
-@pytest.mark.parametrize("who", ["the reader", "another", "the reader's parent"])
-@in_time
-async def test_who_awaits_the_result_while_it_is_read_costs_the_reader_nothing(who: str):
-    @node
-    async def talks(count: int, ctx: Context) -> int:
-        for _ in range(count):
-            await ctx.emit_chunk("x")
-        return count
-
-    async def reads(items: AsyncIterator[Any]) -> list[Any]:
-        found = []
-        async for item in items:
-            await asyncio.sleep(1)
-            found.append(getattr(item, "text", item))
-        return found
-
-    async with create(talks, queue_maxsize=4) as flow:
-        handle = flow.start(20)
-        items = aiter(handle)
-        assert (await anext(items)).text == "x"
-        await quiet()
-        if who == "the reader":
-            result = asyncio.ensure_future(handle.result())
-            found = await reads(items)
-        elif who == "another":
-            reading = asyncio.ensure_future(reads(items))
-            await asyncio.sleep(5)
-            result = asyncio.ensure_future(handle.result())
-            found = await reading
-        else:
-            result = asyncio.ensure_future(handle.result())
-            found = (await asyncio.gather(result, reads(items)))[1]
-        assert (await result, found) == (20, ["x"] * 19 + [20])
 
 
 @virtual_time
