@@ -24,8 +24,9 @@ _ENTER = "enter the stream first: `async with flow.stream(x) as s`"
 class TraceHandle:
     """A trace under way.
 
-    Iterate over it to get all it yields, chunks and outputs in their order, or await `result()` or `results()`. A
-    handle that is let go lets the trace run on, and nobody reads its chunks.
+    Iterate over it to get all it yields, chunks and outputs in their order, or await `result()` or `results()`: after
+    the last of them, or while another task iterates. A handle that is let go lets the trace run on, and nobody reads
+    its chunks.
     """
 
     __slots__ = ("_reading", "_trace")
