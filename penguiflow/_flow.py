@@ -103,7 +103,7 @@ class PenguiFlow(Runnable):
             The id of its trace.
 
         Raises:
-            FlowStateError: the flow isn't running.
+            FlowStateError: the flow isn't running, or is stopping and no node of it calls.
             ValueError: there is no such node.
         """
         run = self._require()

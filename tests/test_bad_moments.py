@@ -53,7 +53,7 @@ async def test_after_stop_a_call_says_that_the_flow_does_not_run(call: str):
         await CALLS[call](flow)
 
 
-@pytest.mark.parametrize("call", [name for name in CALLS if "fetch" not in name and name != "emit_chunk"])
+@pytest.mark.parametrize("call", [name for name in CALLS if "fetch" not in name])
 @virtual_time
 async def test_while_the_flow_stops_new_messages_are_refused(call: str):
     @node
@@ -70,6 +70,64 @@ async def test_while_the_flow_stops_new_messages_are_refused(call: str):
             await CALLS[call](flow)
         await stopping
         assert handle.outcome == "completed"
+
+
+JOINING: dict[str, Callable[[PenguiFlow, Message[int]], Coroutine[Any, Any, Any]]] = {
+    "emit": lambda flow, message: flow.emit(message),
+    "emit_nowait": lambda flow, message: plainly(flow.emit_nowait, message),
+}
+
+
+@pytest.mark.parametrize("call", JOINING)
+@virtual_time
+async def test_while_the_flow_stops_a_live_trace_takes_nothing_more_from_outside(call: str):
+    taken: list[int] = []
+
+    @node
+    async def slow(x: int):
+        taken.append(x)
+        await asyncio.sleep(5)
+
+    async with create(slow, name="zoo", queue_maxsize=1) as flow:
+        await JOINING[call](flow, Message(payload=1, trace_id="t"))
+        await JOINING[call](flow, Message(payload=2, trace_id="t"))  # it waits its turn, in a floe that is full now
+        stopping = asyncio.ensure_future(flow.stop())
+        await quiet()
+        with pytest.raises(FlowStateError, match="'zoo' is stopping and takes no more messages"):
+            await JOINING[call](flow, Message(payload=3, trace_id="t"))
+        await stopping
+        assert taken == [1, 2]
+
+
+@pytest.mark.parametrize("call", JOINING)
+@virtual_time
+async def test_while_the_flow_stops_a_node_still_sends_into_its_own_trace_by_the_flow(call: str):
+    @node
+    async def three(x: int, ctx: Context) -> int | None:
+        await asyncio.sleep(5)
+        if x < 3:
+            await JOINING[call](flow, ctx.message.model_copy(update={"payload": x + 1}))
+            return None
+        return x
+
+    async with create(three, name="zoo") as flow:
+        await flow.emit(Message(payload=1, trace_id="t"))
+        await flow.stop()
+        assert await flow.fetch() == 3
+
+
+@virtual_time
+async def test_while_the_flow_stops_a_live_trace_still_takes_chunks():
+    @node
+    async def slow(x: int):
+        await asyncio.sleep(5)
+
+    async with create(slow) as flow, flow.stream(message := Message(payload=1)) as stream:
+        stopping = asyncio.ensure_future(flow.stop())
+        await quiet()
+        await flow.emit_chunk("late", message)
+        assert [chunk.text async for chunk in stream] == ["late"]
+        await stopping
 
 
 @virtual_time
