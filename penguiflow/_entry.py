@@ -1,8 +1,8 @@
 """How messages enter: into a new trace, or into one that is live.
 
 Rules: a message is accepted when its trace is registered, and from then on the trace ends in exactly one way. What
-joins a live trace takes its place in order, even before the trace has taken its first step. While the flow stops, nothing
-joins one but what its own nodes send.
+joins a live trace takes its place in order, even before the trace has taken its first step. While the flow stops,
+nothing joins one but what its own nodes send.
 """
 
 from __future__ import annotations

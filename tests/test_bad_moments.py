@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from penguiflow import Context, FlowError, FlowEvent, FlowStateError, Message, Node, PenguiFlow, create, hookimpl, node
+from penguiflow import (
+    Context,
+    FlowError,
+    FlowEvent,
+    FlowStateError,
+    FlowStream,
+    Message,
+    Node,
+    PenguiFlow,
+    TraceHandle,
+    create,
+    hookimpl,
+    node,
+)
 from tests.utils.flowtestkit import quiet, virtual_time
 
 CALLS: dict[str, Callable[[PenguiFlow], Coroutine[Any, Any, Any]]] = {
@@ -203,6 +216,57 @@ def test_a_call_from_another_loop_says_so(call: str):
     finally:
         home.close()
         away.close()
+
+
+FOLLOWING: dict[str, Callable[[TraceHandle, FlowStream], Coroutine[Any, Any, Any]]] = {
+    "result": lambda handle, stream: handle.result(),
+    "results": lambda handle, stream: handle.results(),
+    "cancel": lambda handle, stream: handle.cancel(),
+    "iterate": lambda handle, stream: all_of(handle),
+    "read": lambda handle, stream: all_of(stream),
+    "leave": lambda handle, stream: stream.__aexit__(None, None, None),
+}
+
+
+async def all_of(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize("call", FOLLOWING)
+def test_a_trace_is_followed_in_its_own_loop_only_and_takes_no_harm_from_another(call: str):
+    @node
+    async def slow(x: int, ctx: Context) -> int:
+        await asyncio.sleep(0.01)
+        await ctx.emit_chunk("here")
+        return x
+
+    async def opened() -> tuple[TraceHandle, FlowStream]:
+        flow.run()
+        return flow.start(1), await flow.stream(2).__aenter__()
+
+    async def ended() -> tuple[list[Any], list[str], int]:
+        items, chunks = await all_of(handle), await all_of(stream)
+        await flow.stop()
+        return items[1:], [chunk.text for chunk in chunks], stream.result
+
+    flow = create(slow)
+    with asyncio.Runner() as home, asyncio.Runner() as away:
+        handle, stream = home.run(opened())
+        with pytest.raises(
+            FlowStateError, match=f"trace '({handle.trace_id}|{stream.trace_id})' runs in another event"
+        ):
+            away.run(FOLLOWING[call](handle, stream))
+        assert home.run(ended()) == ([1], ["here"], 2)
+
+
+def test_a_handle_of_a_trace_that_has_ended_gives_its_result_in_any_loop():
+    async def done() -> TraceHandle:
+        async with create(same) as flow:
+            return flow.start(1)
+
+    handle = asyncio.run(done())
+    assert asyncio.run(handle.result()) == 1
+    assert asyncio.run(handle.cancel()) is False
 
 
 # --- plugins --------------------------------------------------------------------------------------
