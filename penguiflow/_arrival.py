@@ -81,12 +81,12 @@ def admitted(run: Run, arrival: Arrival, mode: str) -> Trace | None:
     """
     caller = current_trace.get()
     if caller is not None:
-        _refuse(run, arrival, caller_in(run))
+        _refuse(run, arrival)
         caller = _live_caller()
         if caller is not None and mode not in (EMIT, START):
             return _opened(run, arrival, mode, caller)
     elif run.draining or arrival.enveloped or run.openers:
-        _refuse(run, arrival, None)
+        _refuse(run, arrival)
         if mode in (ASK, STREAM) and asyncio.current_task() in run.openers:
             raise FlowStateError(
                 f"flow {run.name!r} is still being opened, and what opens it can't wait for its answer: "
@@ -148,7 +148,7 @@ async def waited(run: Run, arrival: Arrival, mode: str) -> Trace:
         _give_back(run, waiting)
         raise
     try:
-        _refuse(run, arrival, None)
+        _refuse(run, arrival)
     except BaseException:
         _give_back(run, waiting)
         raise
@@ -166,9 +166,18 @@ def _give_back(run: Run, waiting: tuple[asyncio.Future[None], int]) -> None:
         free_slot(run)
 
 
-def _refuse(run: Run, arrival: Arrival, caller: Trace | None) -> None:
-    if run.draining and caller is None:
+def refuse_late(run: Run) -> None:
+    """A flow that is stopping takes nothing from outside any more; what its own nodes send goes on.
+
+    Raises:
+        FlowStateError: it is stopping, and no node of it calls.
+    """
+    if run.draining and caller_in(run) is None:
         raise FlowStateError(f"flow {run.name!r} is stopping and takes no more messages: call run() after stop()")
+
+
+def _refuse(run: Run, arrival: Arrival) -> None:
+    refuse_late(run)
     if arrival.live(run) is not None:
         raise ValueError(
             f"trace {arrival.trace_id!r} is live already: `emit` joins a live trace; a new one needs an id of its own, "

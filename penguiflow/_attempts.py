@@ -161,13 +161,16 @@ def _error(parcel: Parcel, code: str, message: str, original: BaseException | No
 
 
 def _final(parcel: Parcel, exc: BaseException) -> FlowError:
-    """The failure as a `FlowError`. One that is of this trace, or of none yet, stays what it is."""
+    """The failure as a `FlowError`. One that is of this trace, or of none, stays what it is; where it happened is
+    written on a copy, since a node may raise the same object again, in another trace.
+    """
     if isinstance(exc, FlowError) and exc.trace_id in (None, parcel._trace.id):
-        exc.trace_id = parcel._trace.id
-        exc.node_name = exc.node_name or parcel._station.name
-        exc.node_id = exc.node_id or parcel._station.node_id
-        exc.metadata.setdefault("attempts", parcel.attempt + 1)
-        return exc
+        error = exc.twin() if exc.trace_id is None else exc
+        error.trace_id = parcel._trace.id
+        error.node_name = error.node_name or parcel._station.name
+        error.node_id = error.node_id or parcel._station.node_id
+        error.metadata.setdefault("attempts", parcel.attempt + 1)
+        return error
     text = f"node {parcel._station.name!r} raised {type(exc).__name__}: {said(exc) or '(it says no more)'}"
     return _error(parcel, FlowErrorCode.NODE_EXCEPTION, text, exc)
 
@@ -189,7 +192,7 @@ def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None
     if parcel.attempt >= policy.max_retries or _must_not_repeat(parcel, error):
         return None
     cause = TimeoutError() if error.code == FlowErrorCode.NODE_TIMEOUT else exc
-    if not (isinstance(cause, policy.retry_on) or isinstance(error.original_exc, policy.retry_on)):
+    if not (_is_among(policy.retry_on, cause) or _is_among(policy.retry_on, error.original_exc)):
         return None
     try:
         delay = policy.backoff_base * policy.backoff_mult**parcel.attempt
@@ -198,6 +201,13 @@ def _delay(parcel: Parcel, error: FlowError, exc: BaseException) -> float | None
     if policy.max_backoff is not None:
         delay = min(delay, policy.max_backoff)
     return delay * (1 - policy.jitter * random.random())
+
+
+def _is_among(kinds: Any, exc: BaseException | None) -> bool:
+    """Whether an exception is of these kinds or, of a group, each that is in it."""
+    if isinstance(exc, BaseExceptionGroup) and not isinstance(exc, kinds):
+        return all(_is_among(kinds, inner) for inner in exc.exceptions)
+    return isinstance(exc, kinds)
 
 
 def _must_not_repeat(parcel: Parcel, error: FlowError) -> bool:

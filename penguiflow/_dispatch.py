@@ -25,11 +25,15 @@ event_log = logging.getLogger("penguiflow.events")
 
 
 class _LogEvents:
-    """Events as records of the logger `penguiflow.events`."""
+    """Events as records of the logger `penguiflow.events`. What of an event has a name that a record needs for itself
+    gets an underscore after it.
+    """
 
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
-        event_log.debug("%s %s", event.event_type, event.node_name or event.flow_name, extra=event.to_payload())
+        taken = {"message", "asctime", *vars(logging.makeLogRecord({}))}
+        extra = {f"{key}_" if key in taken else key: value for key, value in event.to_payload().items()}
+        event_log.debug("%s %s", event.event_type, event.node_name or event.flow_name, extra=extra)
 
 
 def is_stray(exc: BaseException) -> bool:

@@ -1,7 +1,8 @@
 """How messages enter: into a new trace, or into one that is live.
 
 Rules: a message is accepted when its trace is registered, and from then on the trace ends in exactly one way. What
-joins a live trace takes its place in order, even before the trace has taken its first step.
+joins a live trace takes its place in order, even before the trace has taken its first step. While the flow stops,
+nothing joins one but what its own nodes send.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from penguiflow._arrival import Arrival, admitted, admitted_now, waited
+from penguiflow._arrival import Arrival, admitted, admitted_now, refuse_late, waited
 from penguiflow._channel import ChannelClosed
 from penguiflow._chunks import numbered
 from penguiflow._context import Context
@@ -52,8 +53,9 @@ async def _joined(trace: Trace, arrival: Arrival, stations: tuple[Station, ...])
 
     Raises:
         FlowError: the trace ended before the message was accepted.
-        FlowStateError: the trace is ending.
+        FlowStateError: the trace is ending, or the flow is stopping.
     """
+    refuse_late(trace.run)
     full = _pushed(trace, _entering(trace, arrival, stations), loops=called_from(trace))
     await let_in(full)
     if not all(accepted.result() for accepted in full):
@@ -65,7 +67,9 @@ def _joined_nowait(trace: Trace, arrival: Arrival, stations: tuple[Station, ...]
 
     Raises:
         asyncio.QueueFull: a floe is full.
+        FlowStateError: the trace is ending, or the flow is stopping.
     """
+    refuse_late(trace.run)
     parcels = _entering(trace, arrival, stations)
     for parcel in parcels:
         if not has_place(parcel):
@@ -91,6 +95,8 @@ async def chunk(
 ) -> StreamChunk:
     """Put a stream chunk in from outside: to the nodes that take it, to the live trace's reader, or to Rookery."""
     trace = run.traces.get(parent.trace_id)
+    if trace is None:
+        refuse_late(run)
     piece.seq = (seq or 0) if trace is None else numbered(trace, piece.stream_id, seq)
     stations = tuple(s for s in run.entries if s.takes_chunks()) if to is None else to
     if stations:

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -47,7 +48,7 @@ class FlowErrorCode(StrEnum):
 
 
 class FlowError(Exception):
-    """A trace did not complete. Pickles, even when the exception behind it can't.
+    """A trace did not complete. Pickles, even when the exception behind it can't; a copy keeps that exception.
 
     Attributes:
         trace_id: The trace that failed.
@@ -99,14 +100,27 @@ class FlowError(Exception):
         }
 
     def twin(self) -> FlowError:
-        """The same error once more, to be raised: each waiter's traceback is his own."""
-        twin = _rebuilt(type(self), self.message, dict(self.__dict__))
+        """The same error once more, to be raised: each waiter's traceback is his own, and so are notes and metadata."""
+        twin = _rebuilt(type(self), self.message, self._with_each(lambda value: value))
+        twin.__cause__ = self.__cause__
         return twin.with_traceback(self.__traceback__)
 
+    def _with_each(self, made: Callable[[Any], Any]) -> dict[str, Any]:
+        """The attributes and, within `metadata`, the values, each as `made` of it."""
+        state = {key: made(value) for key, value in self.__dict__.items() if key != "metadata"}
+        state["metadata"] = {key: made(value) for key, value in self.metadata.items()}
+        if "__notes__" in state:
+            state["__notes__"] = [*state["__notes__"]]
+        return state
+
+    def __copy__(self) -> FlowError:
+        return self.twin()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlowError:
+        return _rebuilt(type(self), self.message, self._with_each(lambda value: _copied(value, memo)))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {key: _portable(value) for key, value in self.__dict__.items() if key != "metadata"}
-        state["metadata"] = {key: _portable(value) for key, value in self.metadata.items()}
-        return (_rebuilt, (type(self), self.message, state))
+        return (_rebuilt, (type(self), self.message, self._with_each(_portable)))
 
 
 def _rebuilt(kind: type[FlowError], message: str, state: dict[str, Any]) -> FlowError:
@@ -115,6 +129,14 @@ def _rebuilt(kind: type[FlowError], message: str, state: dict[str, Any]) -> Flow
     error.__dict__.update(state)
     error.__cause__ = error.original_exc
     return error
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy of `value`, or itself where it can't be copied: it is still there, as nothing leaves the process."""
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:
+        return value
 
 
 def _portable(value: Any) -> Any:

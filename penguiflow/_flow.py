@@ -103,7 +103,7 @@ class PenguiFlow(Runnable):
             The id of its trace.
 
         Raises:
-            FlowStateError: the flow isn't running.
+            FlowStateError: the flow isn't running, or is stopping and no node of it calls.
             ValueError: there is no such node.
             asyncio.QueueFull: a node emits, and twice `max_traces` traces are in flight.
         """
@@ -161,7 +161,9 @@ class PenguiFlow(Runnable):
         return await self.fetch(from_)
 
     async def cancel(self, trace_id: str) -> bool:
-        """Cancel a trace, with all that runs and waits in it.
+        """Cancel a trace, with all that runs and waits in it, and wait until it has settled.
+
+        A `finally` may take 0.1 s; what takes longer is left to end by itself.
 
         Returns:
             `True` when the trace has settled, `False` if no such trace is live.

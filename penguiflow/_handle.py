@@ -1,11 +1,12 @@
 """Ways to follow a trace: `TraceHandle` for one that was started, `FlowStream` for one that is read as it goes.
 
 Rules: what isn't read makes the node that writes it wait, up to the moment somebody says that he won't read: by
-asking for the result alone, by leaving, or by letting the handle go.
+asking for the result alone, by leaving, or by letting the handle go. Whoever waits does so in the trace's own loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
@@ -50,6 +51,7 @@ class TraceHandle:
 
         Raises:
             FlowError: the trace did not complete.
+            FlowStateError: the trace goes on in another event loop.
             ValueError: there are several outputs.
         """
         await self._finished()
@@ -60,15 +62,27 @@ class TraceHandle:
 
         Raises:
             FlowError: the trace did not complete.
+            FlowStateError: the trace goes on in another event loop.
         """
         await self._finished()
         return outputs(self._trace)
 
     async def cancel(self) -> bool:
-        """Cancel the trace; `True` when it has settled, `False` if it had ended already."""
+        """Cancel the trace, and wait until it has settled.
+
+        A `finally` may take 0.1 s; what takes longer is left to end by itself.
+
+        Returns:
+            `True` when the trace has settled, `False` if it had ended already.
+
+        Raises:
+            FlowStateError: the trace goes on in another event loop.
+        """
+        _require_loop(self._trace)
         return await cancelled(self._trace)
 
     async def _finished(self) -> None:
+        _require_loop(self._trace)
         if not self._reading:
             self._ignore()
         await settled(self._trace)
@@ -80,6 +94,7 @@ class TraceHandle:
             self._trace.reader.discard()
 
     def __aiter__(self) -> AsyncIterator[Any]:
+        _require_loop(self._trace)
         if self._reading:
             raise FlowStateError("this handle is being read already: one reader gets everything, two would share it")
         self._reading = self._trace.iterated = True
@@ -170,6 +185,7 @@ class FlowStream:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         trace = self._entered()
+        _require_loop(trace)
         if not trace.settled:
             cancel(trace)
             await settled(trace)
@@ -177,7 +193,7 @@ class FlowStream:
             log_unheard(trace)
 
     def __aiter__(self) -> FlowStream:
-        self._entered()
+        _require_loop(self._entered())
         return self
 
     async def __anext__(self) -> StreamChunk:
@@ -206,6 +222,15 @@ async def cancelled(trace: Trace) -> bool:
     if not (trace.settled or from_inside):
         await settled(trace)
     return done
+
+
+def _require_loop(trace: Trace) -> None:
+    """What a trace has come to can be asked anywhere; until then its futures belong to its loop."""
+    if not trace.settled and asyncio._get_running_loop() is not trace.run.loop:
+        raise FlowStateError(
+            f"trace {trace.id!r} runs in another event loop: wait for it there, from a thread with "
+            "`asyncio.run_coroutine_threadsafe`"
+        )
 
 
 def _raise_failure(trace: Trace) -> None:

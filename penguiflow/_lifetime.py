@@ -140,10 +140,20 @@ class Lifetime:
             self._hurries.append(self.run.call_later(drain_s, self.cancel_all))
 
     async def hasten(self, stopping: asyncio.Task[None]) -> None:
-        """Whoever stops the flow is cancelled himself: end it now, whatever is still to be closed."""
+        """Whoever stops the flow is cancelled himself: end it now, and close what there is to be closed.
+
+        He may be cancelled again meanwhile; anyio does so in each turn of the loop, while which a virtual clock stands.
+        """
         self.cancel_all()
-        _, pending = await asyncio.wait([stopping], timeout=CLOSE_S)
-        if pending:
+        clock = self.run.clock
+        until, patience = clock() + CLOSE_S, time.monotonic() + CLOSE_S
+        while not stopping.done() and clock() < until:
+            try:
+                await asyncio.wait([stopping], timeout=until - clock())
+            except asyncio.CancelledError:
+                if time.monotonic() > patience:
+                    break
+        if not stopping.done():
             stopping.cancel()
             log.error("flow %r was cancelled while it closed its resources, and gave them up", self.run.name)
         elif not stopping.cancelled() and stopping.exception() is not None:

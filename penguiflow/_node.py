@@ -41,7 +41,8 @@ class NodePolicy:
         backoff_base: Seconds before the first retry.
         backoff_mult: By what the wait grows from one retry to the next.
         max_backoff: The longest wait in seconds; `None` for no limit.
-        retry_on: The exceptions worth another attempt. A time-out counts as a `TimeoutError`.
+        retry_on: The exceptions worth another attempt. A time-out counts as a `TimeoutError`, a group as all that is in
+            it: one exception in it that isn't worth it is enough.
         jitter: The part of each wait that is random, from 0 to 1: 0.5 waits between half and the whole of it.
         max_concurrency: How many runs at a time over all traces; `None` for no limit.
         per_trace_concurrency: How many runs at a time within one trace. 1 keeps messages in order.

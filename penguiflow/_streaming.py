@@ -67,7 +67,11 @@ def chunk_to_ws_json(chunk: StreamChunk, *, extra: dict[str, Any] | None = None)
 async def stream_flow(
     flow: PenguiFlow, message: Any, *, to: Any = None, timeout: float | None = None, include_final: bool = False
 ) -> AsyncGenerator[Any, None]:
-    """The chunks of one trace and, with `include_final`, its output after them. Leaving the loop cancels the trace.
+    """The chunks of one trace and, with `include_final`, its output after them.
+
+    Closing the generator cancels the trace. Python closes it once nothing refers to it any more, so leaving the loop is
+    enough in `async for chunk in stream_flow(...)`; if a variable holds it, write
+    `async with contextlib.aclosing(stream_flow(...)) as chunks`.
 
     Args:
         flow: A running flow.

@@ -131,11 +131,19 @@ def _is_record(cls: type) -> bool:
 def _converts(cls: type) -> bool:
     """Whether the model may accept other values than mappings and its own instances."""
     if not issubclass(cls, BaseModel):
-        return hasattr(cls, "__pydantic_decorators__")
+        return _schema_of(cls) is not None or hasattr(cls, "__pydantic_decorators__")
+    if _schema_of(cls) is not _schema_of(BaseModel):
+        return True
     if cls.__pydantic_root_model__ or cls.model_config.get("from_attributes"):
         return True
     validators = cls.__pydantic_decorators__.model_validators.values()
     return any(validator.info.mode in ("before", "wrap") for validator in validators)
+
+
+def _schema_of(cls: type) -> Any:
+    """The function that says what pydantic takes for a class, if it has one."""
+    method = getattr(cls, "__get_pydantic_core_schema__", None)
+    return getattr(method, "__func__", method)
 
 
 def spelled(annotation: Any) -> str:

@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from penguiflow import Context, FlowError, FlowEvent, FlowStateError, Message, Node, PenguiFlow, create, hookimpl, node
+from penguiflow import (
+    Context,
+    FlowError,
+    FlowEvent,
+    FlowStateError,
+    FlowStream,
+    Message,
+    Node,
+    PenguiFlow,
+    TraceHandle,
+    create,
+    hookimpl,
+    node,
+)
 from tests.utils.flowtestkit import quiet, virtual_time
 
 CALLS: dict[str, Callable[[PenguiFlow], Coroutine[Any, Any, Any]]] = {
@@ -53,7 +66,7 @@ async def test_after_stop_a_call_says_that_the_flow_does_not_run(call: str):
         await CALLS[call](flow)
 
 
-@pytest.mark.parametrize("call", [name for name in CALLS if "fetch" not in name and name != "emit_chunk"])
+@pytest.mark.parametrize("call", [name for name in CALLS if "fetch" not in name])
 @virtual_time
 async def test_while_the_flow_stops_new_messages_are_refused(call: str):
     @node
@@ -70,6 +83,64 @@ async def test_while_the_flow_stops_new_messages_are_refused(call: str):
             await CALLS[call](flow)
         await stopping
         assert handle.outcome == "completed"
+
+
+JOINING: dict[str, Callable[[PenguiFlow, Message[int]], Coroutine[Any, Any, Any]]] = {
+    "emit": lambda flow, message: flow.emit(message),
+    "emit_nowait": lambda flow, message: plainly(flow.emit_nowait, message),
+}
+
+
+@pytest.mark.parametrize("call", JOINING)
+@virtual_time
+async def test_while_the_flow_stops_a_live_trace_takes_nothing_more_from_outside(call: str):
+    taken: list[int] = []
+
+    @node
+    async def slow(x: int):
+        taken.append(x)
+        await asyncio.sleep(5)
+
+    async with create(slow, name="zoo", queue_maxsize=1) as flow:
+        await JOINING[call](flow, Message(payload=1, trace_id="t"))
+        await JOINING[call](flow, Message(payload=2, trace_id="t"))  # it waits its turn, in a floe that is full now
+        stopping = asyncio.ensure_future(flow.stop())
+        await quiet()
+        with pytest.raises(FlowStateError, match="'zoo' is stopping and takes no more messages"):
+            await JOINING[call](flow, Message(payload=3, trace_id="t"))
+        await stopping
+        assert taken == [1, 2]
+
+
+@pytest.mark.parametrize("call", JOINING)
+@virtual_time
+async def test_while_the_flow_stops_a_node_still_sends_into_its_own_trace_by_the_flow(call: str):
+    @node
+    async def three(x: int, ctx: Context) -> int | None:
+        await asyncio.sleep(5)
+        if x < 3:
+            await JOINING[call](flow, ctx.message.model_copy(update={"payload": x + 1}))
+            return None
+        return x
+
+    async with create(three, name="zoo") as flow:
+        await flow.emit(Message(payload=1, trace_id="t"))
+        await flow.stop()
+        assert await flow.fetch() == 3
+
+
+@virtual_time
+async def test_while_the_flow_stops_a_live_trace_still_takes_chunks():
+    @node
+    async def slow(x: int):
+        await asyncio.sleep(5)
+
+    async with create(slow) as flow, flow.stream(message := Message(payload=1)) as stream:
+        stopping = asyncio.ensure_future(flow.stop())
+        await quiet()
+        await flow.emit_chunk("late", message)
+        assert [chunk.text async for chunk in stream] == ["late"]
+        await stopping
 
 
 @virtual_time
@@ -145,6 +216,57 @@ def test_a_call_from_another_loop_says_so(call: str):
     finally:
         home.close()
         away.close()
+
+
+FOLLOWING: dict[str, Callable[[TraceHandle, FlowStream], Coroutine[Any, Any, Any]]] = {
+    "result": lambda handle, stream: handle.result(),
+    "results": lambda handle, stream: handle.results(),
+    "cancel": lambda handle, stream: handle.cancel(),
+    "iterate": lambda handle, stream: all_of(handle),
+    "read": lambda handle, stream: all_of(stream),
+    "leave": lambda handle, stream: stream.__aexit__(None, None, None),
+}
+
+
+async def all_of(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize("call", FOLLOWING)
+def test_a_trace_is_followed_in_its_own_loop_only_and_takes_no_harm_from_another(call: str):
+    @node
+    async def slow(x: int, ctx: Context) -> int:
+        await asyncio.sleep(0.01)
+        await ctx.emit_chunk("here")
+        return x
+
+    async def opened() -> tuple[TraceHandle, FlowStream]:
+        flow.run()
+        return flow.start(1), await flow.stream(2).__aenter__()
+
+    async def ended() -> tuple[list[Any], list[str], int]:
+        items, chunks = await all_of(handle), await all_of(stream)
+        await flow.stop()
+        return items[1:], [chunk.text for chunk in chunks], stream.result
+
+    flow = create(slow)
+    with asyncio.Runner() as home, asyncio.Runner() as away:
+        handle, stream = home.run(opened())
+        with pytest.raises(
+            FlowStateError, match=f"trace '({handle.trace_id}|{stream.trace_id})' runs in another event"
+        ):
+            away.run(FOLLOWING[call](handle, stream))
+        assert home.run(ended()) == ([1], ["here"], 2)
+
+
+def test_a_handle_of_a_trace_that_has_ended_gives_its_result_in_any_loop():
+    async def done() -> TraceHandle:
+        async with create(same) as flow:
+            return flow.start(1)
+
+    handle = asyncio.run(done())
+    assert asyncio.run(handle.result()) == 1
+    assert asyncio.run(handle.cancel()) is False
 
 
 # --- plugins --------------------------------------------------------------------------------------

@@ -136,6 +136,36 @@ def test_the_notes_of_an_error_survive_pickling():
     assert getattr(pickle.loads(pickle.dumps(error)), "__notes__", []) == error.__notes__
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("cause", [Unpicklable("held"), NeedsTwo("one", "two")], ids=lambda e: type(e).__name__)
+def test_a_copy_within_the_process_keeps_the_cause_that_does_not_pickle(cause: Exception, copied: Any):
+    error = flow_error(original_exc=cause, metadata={"lock": (lock := threading.Lock()), "attempts": 2})
+    again = copied(error)
+    assert again is not error
+    assert fields(again) == fields(error)
+    assert again.original_exc is again.__cause__ is cause
+    assert again.metadata["lock"] is lock
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_has_notes_and_metadata_of_its_own(copied: Any):
+    error = flow_error()
+    error.add_note("first")
+    again = copied(error)
+    again.add_note("second")
+    again.metadata["attempts"] = 3
+    assert (error.__notes__, again.__notes__) == (["first"], ["first", "second"])
+    assert error.metadata == {"attempts": 2}
+
+
+def test_a_deep_copy_shares_nothing_that_can_be_copied():
+    error = flow_error(original_exc=ValueError(["no"]), metadata={"tried": ["a"]})
+    again = copy.deepcopy(error)
+    assert again.original_exc is not error.original_exc
+    again.metadata["tried"].append("b")
+    assert error.metadata == {"tried": ["a"]}
+
+
 @virtual_time
 async def test_an_error_out_of_a_flow_pickles_and_deep_copies():
     async def fails(x: int):
@@ -266,6 +296,24 @@ async def test_a_flow_error_that_a_node_raises_keeps_its_own_code_and_type():
     async with create(Node(fails)) as flow:
         with pytest.raises(OwnError, match="mine"):
             await flow.ask(Message(payload=1, trace_id="t"))
+
+
+@virtual_time
+async def test_a_flow_error_that_is_raised_again_in_another_trace_keeps_its_code_and_says_where():
+    closed = FlowError(code="CLOSED", message="the zoo is closed", metadata={"until": "nine"})
+
+    async def fails(x: int):
+        raise closed from (KeyError("key") if x else None)
+
+    async with create(Node(fails)) as flow:
+        for trace_id in ("one", "two"):
+            with pytest.raises(FlowError) as caught:
+                await flow.ask(Message(payload=1, trace_id=trace_id))
+            error = caught.value
+            assert (error.code, error.trace_id, error.node_id) == ("CLOSED", trace_id, "flow/fails")
+            assert error.metadata == {"until": "nine", "attempts": 1}
+            assert isinstance(error.__cause__, KeyError)
+    assert (closed.trace_id, closed.node_name, closed.metadata) == (None, None, {"until": "nine"})
 
 
 @virtual_time

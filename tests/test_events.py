@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -311,6 +312,54 @@ def test_every_event_can_be_logged(caplog: pytest.LogCaptureFixture):
     records = [record for record in caplog.records if record.name == "penguiflow.events"]
     assert [record.event for record in records] == recorder.types()  # type: ignore[attr-defined]
     assert not any("raised in on_event" in record.getMessage() for record in caplog.records)
+
+
+class Told(str):
+    """A router's answer that says more than where to."""
+
+    detail = {"rule": "vip", "message": "because", "args": (1,), "name": "ada", "asctime": "now"}
+
+
+@virtual_time
+async def test_a_detail_named_like_a_part_of_a_log_record_is_logged_under_a_name_beside_it(
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.DEBUG, "penguiflow.events")
+    async with create(router("way", policy=lambda request: Told("first")).to(first)) as flow:
+        assert await flow.ask(1) == 1
+    assert not any("raised in on_event" in record.getMessage() for record in caplog.records)
+    [decided] = [vars(r) for r in caplog.records if r.getMessage() == "route_decided way"]
+    assert (decided["rule"], decided["name"]) == ("vip", "penguiflow.events")
+    assert {key: decided[f"{key}_"] for key in ("message", "args", "name", "asctime")} == {
+        "message": "because",
+        "args": (1,),
+        "name": "ada",
+        "asctime": "now",
+    }
+
+
+@pytest.fixture
+def records_with_a_trace_id() -> Iterator[None]:
+    """A log that writes ids into each record, as those that correlate logs do."""
+    before = logging.getLogRecordFactory()
+
+    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        record.trace_id = "of the log"
+        return record
+
+    logging.setLogRecordFactory(made)
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@virtual_time
+async def test_what_a_log_writes_into_every_record_stays(caplog: Any, records_with_a_trace_id: None):
+    caplog.set_level(logging.DEBUG, "penguiflow.events")
+    async with create(first) as flow:
+        await flow.ask(Message(payload=1, trace_id="t"))
+    found = [vars(r) for r in caplog.records if r.getMessage() == "node_start first"]
+    assert [(r["trace_id"], r["trace_id_"]) for r in found] == [("of the log", "t")]
 
 
 @virtual_time

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from penguiflow import Context, FlowError, FlowStateError, Node, PenguiFlow, create, hookimpl, node, subflow
 from tests.utils.flowtestkit import Recorder, clock, in_time, quiet, virtual_time
+from tests.utils.nodes import stuck
 
 
 class Database:
@@ -260,6 +262,67 @@ async def test_who_waits_for_a_stop_that_another_gives_up_is_not_cancelled():
     assert await patient is None
     assert not flow.running
     assert clock() < 1010
+
+
+def closing_in(delays: list[float], diary: list[str]) -> Any:
+    """Resources that take their time to close."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for delay in delays:
+                await asyncio.sleep(delay)
+            diary.append("closed")
+
+    return opened
+
+
+async def asks_for_ever(flow: PenguiFlow, diary: list[str]) -> None:
+    try:
+        async with flow:
+            await flow.ask(0)
+    finally:
+        diary.append("left")
+
+
+@in_time
+async def test_who_is_cancelled_again_and_again_leaves_the_block_when_the_resources_are_closed():
+    diary: list[str] = []
+    using = asyncio.ensure_future(asks_for_ever(create(stuck, resources=closing_in([0.5], diary)), diary))
+    await quiet()
+    while not using.done():
+        using.cancel()
+        await asyncio.sleep(0.1)
+    assert using.cancelled()
+    assert diary == ["closed", "left"]
+    assert clock() == pytest.approx(1000.5, abs=0.11)
+
+
+@in_time
+async def test_who_is_cancelled_again_and_again_waits_for_endless_resources_a_second_at_most(caplog: Any):
+    diary: list[str] = []
+    before = asyncio.all_tasks()
+    using = asyncio.ensure_future(asks_for_ever(create(stuck, resources=closing_in([1e5], diary)), diary))
+    await quiet()
+    while not using.done():
+        using.cancel()
+        await asyncio.sleep(0.1)
+    assert diary == ["left"]
+    assert clock() == pytest.approx(1001, abs=0.11)
+    assert "was cancelled while it closed its resources, and gave them up" in caplog.text
+    await quiet()
+    assert asyncio.all_tasks() == before
+
+
+@in_time
+async def test_a_cancel_scope_of_anyio_is_left_when_the_resources_are_closed():
+    diary: list[str] = []
+    with anyio.move_on_after(5) as scope:
+        await asks_for_ever(create(stuck, resources=closing_in([0] * 20, diary)), diary)
+    assert scope.cancelled_caught
+    assert diary == ["closed", "left"]
 
 
 @in_time

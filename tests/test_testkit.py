@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from typing import Any, get_overloads
@@ -11,6 +12,8 @@ import pytest
 import penguiflow
 from penguiflow import testkit
 from tests.utils import flowtestkit
+from tests.utils.layers import KERNEL, tree
+from tests.utils.programs import ran
 
 NAMES = {name: getattr(testkit, name) for name in testkit.__all__}
 
@@ -88,3 +91,41 @@ def test_every_name_and_method_is_documented_with_its_parameters(name: str):
 def _section(doc: str, title: str) -> str:
     found = re.search(rf"^{title}:\n(?P<body>(?:^ {{4,}}.*\n?|\n)*)", doc, re.MULTILINE)
     return "" if found is None else found["body"]
+
+
+OPTIMISED = """
+from penguiflow import create
+from penguiflow.testkit import BrokenOrder, Recorder, explore, run_one
+from tests.utils.nodes import same
+
+try:
+    explore(lambda: create(same), 1, lambda out: False, runs=2)
+except BrokenOrder as error:
+    print(error)
+seen, less = Recorder(), Recorder()
+run_one(create(same, on_event=seen), 1)
+for event in seen.events:
+    if event.event_type != "node_success":
+        less(event)
+try:
+    less.assert_lawful()
+except AssertionError as error:
+    print(error)
+"""
+
+
+def test_its_checks_hold_where_python_leaves_assert_statements_out():
+    said = ran("-O", "-c", OPTIMISED).stdout
+    assert "the check returned False for [1]" in said
+    assert "a run of 'same' began once and ended never" in said
+
+
+def test_its_own_assert_statements_say_nothing_but_what_type_a_thing_has():
+    kept = re.compile(r"isinstance\(.*\)|[\w.]+ is not None")
+    found = [
+        f"{path.name}:{statement.lineno}"
+        for path in (KERNEL / "testkit").rglob("*.py")
+        for statement in ast.walk(tree(path))
+        if isinstance(statement, ast.Assert) and (statement.msg or not kept.fullmatch(ast.unparse(statement.test)))
+    ]
+    assert found == []

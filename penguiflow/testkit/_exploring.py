@@ -107,7 +107,8 @@ def _sending(message: Any, check: Callable[..., Any] | None) -> Scenario:
         answer = None if check is None else check(outputs if isinstance(message, list) else outputs[0])
         if inspect.isawaitable(answer):
             answer = await answer
-        assert answer is not False, f"the check returned False for {outputs!r:.500}"
+        if answer is False:
+            raise AssertionError(f"the check returned False for {outputs!r:.500}")
 
     return act
 

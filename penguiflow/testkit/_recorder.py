@@ -111,7 +111,8 @@ class Recorder(Lendable):
             AssertionError: one didn't.
         """
         wrong = unlawful(self.events)
-        assert not wrong, "\n".join(wrong)
+        if wrong:
+            raise AssertionError("\n".join(wrong))
 
 
 def _in_order(numbered: Iterable[Numbered]) -> list[FlowEvent]:

@@ -242,7 +242,8 @@ class Tape:
         original = Original(node)
 
         async def body(message: Any, ctx: Context | None) -> Any:
-            assert ctx is not None, "recording begins before the flow starts"
+            if ctx is None:
+                raise AssertionError("recording begins before the flow starts")
             taping = self._begin(path, message, ctx)
             before = copied(ctx.meta)
             answer = original(message, _Spy(ctx, taping))  # type: ignore[arg-type]

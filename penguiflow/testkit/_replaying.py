@@ -87,7 +87,8 @@ class _Player:
         original = Original(node)
 
         async def body(message: Any, ctx: Context | None) -> Any:
-            assert ctx is not None, "a replay begins before the flow starts"
+            if ctx is None:
+                raise AssertionError("a replay begins before the flow starts")
             run = self._run(path, message, ctx)
             if run is None or not run.attempts:
                 answer = original(message, ctx)

@@ -80,7 +80,8 @@ class Workbench:
         except PluginError as exc:
             fail(f"a flow that is told to use {name!r} can't be built: {'; '.join(exc.problems)}", exc)
         status = next(record.status for record in flow.plugins if record.name == name)
-        assert status == "loaded", status
+        if status != "loaded":
+            fail(f"a flow that is told to use {name!r} has it as {status}, not as loaded")
 
     def _run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         async def patiently() -> ResultT:

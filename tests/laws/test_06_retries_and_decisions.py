@@ -103,6 +103,30 @@ async def test_only_when_its_retries_are_exhausted_does_a_failure_end_the_trace(
     assert decides.asked == [error]
 
 
+GROUPS: list[tuple[Exception, int]] = [
+    (ExceptionGroup("two", [ConnectionResetError(), TimeoutError()]), 3),
+    (ExceptionGroup("nested", [ExceptionGroup("inner", [ConnectionError()])]), 3),
+    (ExceptionGroup("mixed", [ConnectionError(), KeyError()]), 1),
+    (ExceptionGroup("nested and mixed", [ConnectionError(), ExceptionGroup("inner", [KeyError()])]), 1),
+]
+
+
+@pytest.mark.parametrize(("group", "runs"), GROUPS, ids=lambda value: getattr(value, "message", None))
+@in_time
+async def test_a_group_is_worth_another_attempt_if_all_that_is_in_it_is(group: Exception, runs: int):
+    attempts = []
+
+    @node(max_retries=2, backoff_base=0, retry_on=(ConnectionError, TimeoutError))
+    async def fails(x):
+        attempts.append(x)
+        raise group
+
+    async with create(fails) as flow:
+        error = await error_of(flow)
+    assert len(attempts) == runs
+    assert error.original_exc is group
+
+
 @in_time
 async def test_jitter_shortens_a_wait_by_its_part_at_most():
     waits = []

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field, RootModel, model_validator
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, RootModel, model_validator
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from penguiflow import (
     WM,
@@ -45,6 +47,36 @@ class Anything(BaseModel):
     @classmethod
     def lenient(cls, value: Any) -> Any:
         return {}
+
+
+def from_text(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def opened(value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+    return no_info_before_validator_function(opened, handler(source))
+
+
+class Slug(BaseModel):
+    """Says in its own schema what it takes besides."""
+
+    text: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return from_text(source, handler)
+
+
+class ShortSlug(Slug):
+    pass
+
+
+@dataclasses.dataclass
+class Label:
+    text: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return from_text(source, handler)
 
 
 class Names(RootModel[list[str]]):
@@ -148,6 +180,9 @@ def test_provably_disjoint_types_on_an_edge_are_reported_with_a_hint(gives: Any,
         (str, Path),
         (list[str], Names),
         (Query, Anything),
+        (str, Slug),
+        (str, ShortSlug),
+        (str, Label),
         (Query, Callable),
         ("NoSuchName", Query),
         (Query, "NoSuchName"),
@@ -159,6 +194,13 @@ def test_provably_disjoint_types_on_an_edge_are_reported_with_a_hint(gives: Any,
 )
 def test_what_may_fit_or_cannot_be_resolved_is_not_reported(gives: Any, takes: Any):
     create(giver(gives).to(taker(takes)))
+
+
+@pytest.mark.parametrize("takes", [Slug, ShortSlug, Label])
+@virtual_time
+async def test_what_a_models_own_schema_takes_goes_along_an_edge(takes: Any):
+    async with create(giver(str).to(taker(takes))) as flow:
+        assert await flow.ask("hi") == takes(text="hi")
 
 
 def test_no_annotation_is_unknown_and_not_wrong():
