@@ -6,6 +6,7 @@ kernel so that it doesn't any more writes the mutation anew; each of them stands
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +41,8 @@ MUTATIONS = (
         "a trace that is cancelled where nothing runs never settles",
         1,
         "_lifecycle",
-        "    else:\n        settle(trace)\n    return True",
-        "    return True",
+        "    else:\n        settle(trace)\n",
+        "",
     ),
     Mutation(
         "a node run that is left behind never ends",
@@ -242,11 +243,9 @@ def mutated(folder: Path, kernel: Path, mutation: Mutation) -> None:
         ValueError: the mistake's place is not there any more, or is there more than once.
     """
     copy = folder / kernel.name
-    copy.mkdir()
-    for source in kernel.glob("*.py"):
-        text = source.read_text(encoding="utf-8")
-        if source.stem == mutation.module:
-            if text.count(mutation.old) != 1:
-                raise ValueError(f"{source.name} has {mutation.old!r} {text.count(mutation.old)} times")
-            text = text.replace(mutation.old, mutation.new)
-        (copy / source.name).write_text(text, encoding="utf-8")
+    shutil.copytree(kernel, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = copy / f"{mutation.module}.py"
+    text = source.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise ValueError(f"{source.name} has {mutation.old!r} {text.count(mutation.old)} times")
+    source.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")

@@ -64,7 +64,6 @@ def test_the_model_notices(mutation: Mutation, tmp_path: Path):
     assert "Failing test case: <state machine>" in done.stderr, done.stderr[-3000:]
 
 
-@pytest.mark.mutation
 def test_the_model_finds_nothing_in_a_copy_without_a_mistake(tmp_path: Path):
     mutated(tmp_path, KERNEL, Mutation("none", 0, "_flow", '"""`PenguiFlow`:', '"""`PenguiFlow`:'))
     done = run(tmp_path, 50)
