@@ -179,7 +179,7 @@ def checked(station: Any, parcel: Any, value: Any, how: str = "returned") -> Any
     if station.check is None:
         return value
     if value is None:
-        if station.promises and not parcel._emitted:
+        if station.promises and how == "returned" and not parcel._emitted:
             _tell_of_none(station)
         return None
     try:

@@ -18,7 +18,9 @@ from penguiflow import (
     Message,
     Node,
     NodePolicy,
+    Replace,
     create,
+    hookimpl,
     node,
 )
 from tests.utils.flowtestkit import in_time, quiet, virtual_time
@@ -416,6 +418,20 @@ async def test_a_node_that_returns_none_though_it_promises_something_is_told_of_
         "node 'it' returned None, so nothing goes on from it, and it promises str: if that is meant, "
         "write `-> str | None`"
     )
+
+
+@virtual_time
+async def test_a_plugin_that_replaces_a_failure_by_none_means_it(caplog):
+    class Spares:
+        @hookimpl
+        def on_error(self, error: FlowError) -> Replace:
+            return Replace(None)
+
+    async def fails(x: int) -> str:
+        raise ValueError(x)
+
+    assert await answer(Node(fails), plugins=[Spares()]) is None
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_a_second_argument_that_can_be_no_context_is_refused():
