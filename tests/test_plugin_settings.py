@@ -318,7 +318,7 @@ def test_variables_that_are_no_settings_of_ours_are_left_alone(site: Site, monke
             "plugins.quarantine_after: Input should be greater than or equal to 1, and it is 0",
         ),
         ("[plugins.options]\nx = 1", "plugins.options.x: Input should be a valid dictionary, and it is 1"),
-        ("plugins = 3", "plugins is a table, and not 3"),
+        ("plugins = 3", "plugins has to be a table, and it is 3"),
         ("[plugin]\n", "there is no table 'plugin': did you mean 'plugins'?"),
         ("block = ['x']\n[plugins]", "there is no table 'block'"),
         ("[tool.penguiflow.plugins]\nblok = []", "tool.penguiflow.plugins.blok is no setting: did you mean 'block'?"),
