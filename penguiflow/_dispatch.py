@@ -225,12 +225,12 @@ class Dispatch:
         """Whether any plugin implements `resolve_route`."""
         return bool(self._routers)
 
-    def export(self, request: ExportRequest) -> str | bytes:
-        """The first exporter's answer; one that raises is passed over. A `ValueError` is its word on the options, and
-        no failure of the plugin: it is not logged, and doesn't count.
+    def export(self, request: ExportRequest) -> str | bytes | None:
+        """The first exporter's answer, `None` if none has one; one that raises is passed over. A `ValueError` is its
+        word on the options, and no failure of the plugin: it is not logged, and doesn't count.
 
         Raises:
-            LookupError: there is no answer. If an exporter raised, the text says what, and the exception is the cause.
+            LookupError: there is no answer, and an exporter raised: the text says what, and the exception is the cause.
         """
         raised: list[tuple[str, BaseException]] = []
         for impl in self._exporters:
@@ -248,8 +248,6 @@ class Dispatch:
                 if answer is not None:
                     return answer
         if not raised:
-            raise LookupError(
-                f"no plugin exports {request.format!r}: install penguiflow-viz, or mend the name of the format"
-            )
+            return None
         plugin, why = raised[0]
         raise LookupError(f"plugin {plugin!r} can't export {request.format!r}: {typed(why)}") from why

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from penguiflow import _entry as entry
 from penguiflow._arrival import Arrival, admitted, admitted_now, waited
@@ -27,6 +27,8 @@ from penguiflow._trace import ASK, START, STREAM, Trace
 if TYPE_CHECKING:
     from penguiflow._explain import Explanation
     from penguiflow._load import Load
+
+TextFormat = Literal["mermaid", "dot", "svg", "html", "json", "waterfall"]  # what penguiflow-viz writes
 
 
 class PenguiFlow(Runnable):
@@ -228,6 +230,12 @@ class PenguiFlow(Runnable):
         finally:
             dispatch.unlisten(observer)
 
+    @overload
+    def export(self, format: TextFormat, **options: Any) -> str: ...
+
+    @overload
+    def export(self, format: str, **options: Any) -> str | bytes: ...
+
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph as text, written by a plugin.
 
@@ -236,7 +244,12 @@ class PenguiFlow(Runnable):
             options: What the plugin takes besides.
 
         Raises:
-            LookupError: no plugin knows the format, and the text names the package to install; or one can't write it
-                with these options, and the text says why.
+            LookupError: no plugin knows the format, and the text says who was asked, or names the package to install;
+                or one can't write it with these options, and the text says why.
         """
-        return self.plan.dispatch.export(ExportRequest(self.graph, format, options))
+        written = self.plan.dispatch.export(ExportRequest(self.graph, format, options))
+        if written is None:
+            from penguiflow._exporting import nobody_exports  # only where nobody does
+
+            raise LookupError(nobody_exports(format, self.plugins))
+        return written

@@ -99,6 +99,15 @@ def options_of(settings: Settings, found: Found) -> tuple[Mapping[str, Any], str
     return settings.options.get(found.name, {}), f"{settings.options_at}.{found.name}"
 
 
+def _is_its_word(found: Found, error: BaseException | None) -> bool:
+    """Whether a plugin says with it what is wrong with what it was given: by a `ValueError` of its own. A traceback
+    would tell nothing more.
+    """
+    package = found.value.partition(":")[0].partition(".")[0]
+    own = type(error).__module__.partition(".")[0] == package
+    return isinstance(error, OptionsError) or (own and isinstance(error, ValueError))
+
+
 @functools.lru_cache(maxsize=8)
 def _said(found: tuple[Found, ...]) -> set[str]:
     """What has been logged already about these plugins."""
@@ -155,7 +164,7 @@ class _Host:
         stops = verdict.stops or (failed and (verdict.wanted != "" or self.settings.strict))
         if stops:
             self.problems.append(f"{text}; {verdict.wanted or 'the deployment is strict'}")
-        error = None if isinstance(record.error, OptionsError) else record.error
+        error = None if _is_its_word(found, record.error) else record.error
         if error is not None or (failed and not stops):
             self._say(text, error)
         if record.error is not None:

@@ -13,6 +13,11 @@ def key_of(name: str) -> str:
     return f"{re.sub(r'[-_.]+', '-', distribution).lower()}:{rest}" if colon else name
 
 
+def same_distribution(name: str, other: str) -> bool:
+    """Whether package indexes take these for the same distribution."""
+    return key_of(f"{name}:") == key_of(f"{other}:")
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """Names of plugins, and where they were written down. One may say `distribution:name`."""

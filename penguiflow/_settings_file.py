@@ -83,5 +83,5 @@ def _complaint(at: str, error: Any) -> str:
         known = list(_Table.model_fields)
         return f"{where} is no setting{meant(str(error['loc'][0]), known) or ': there are ' + ', '.join(known)}"
     if not error["loc"]:
-        return f"{where} is a table, and not {error['input']!r:.60}"
+        return f"{where} has to be a table, and it is {error['input']!r:.60}"
     return f"{where}: {error['msg']}, and it is {error['input']!r:.60}"

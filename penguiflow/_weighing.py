@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from penguiflow._discovery import PLUGINS, POLICIES, Found
 from penguiflow._loading import AVAILABLE, BLOCKED, FAILED, LOADED, PluginRecord, recorded
-from penguiflow._names import Names, key_of, meant
+from penguiflow._names import Names, key_of, meant, same_distribution
 from penguiflow._settings import Settings
 
 CODE = "create(plugins=[...])"
@@ -132,10 +132,13 @@ def strangers(said: Wishes, options: Names, found: tuple[Found, ...]) -> tuple[t
     texts = [(text, True) for names in (said.require, said.code) for text in _unknown(names, found, _install)]
     if said.deployed:
         routers = tuple(plugin for plugin in found if plugin.group == POLICIES)
-        others = [plugin.name for plugin in found if plugin.group == PLUGINS]
+        others = tuple(plugin for plugin in found if plugin.group == PLUGINS)
 
         def hint(name: str) -> str:
-            return ": it is a plugin, and loads by itself" if name in others else _install(name)
+            if any(plugin.name == name for plugin in others):
+                return ": it is a plugin, and loads by itself"
+            provided = [plugin.name for plugin in others if same_distribution(name, plugin.distribution)]
+            return f": it provides {provided[0]!r}, a plugin, which loads by itself" if provided else _install(name)
 
         texts += [(text, True) for text in _unknown(said.policies, routers, hint, "policy")]
     for names in (said.allow, said.order, *said.block, options):
@@ -155,7 +158,17 @@ def _unknown(
     known = {key for plugin in among for key in plugin.keys}
     every = [plugin.name for plugin in among]
     return [
-        f"{names.source} names {name!r}, and no {kind} of that name is installed{meant(name, every) or otherwise(name)}"
+        f"{names.source} names {name!r}, and no {kind} of that name is installed"
+        f"{_provided(name, among) or meant(name, every) or otherwise(name)}"
         for name in names
         if key_of(name) not in known
     ]
+
+
+def _provided(name: str, among: tuple[Found, ...]) -> str:
+    """What to write instead, if this is the name of a distribution."""
+    provided = [plugin for plugin in among if same_distribution(name, plugin.distribution)]
+    if not provided:
+        return ""
+    either = " or ".join(repr(plugin.name) for plugin in provided)
+    return f": did you mean {either}, which {provided[0].distribution} provides?"

@@ -79,10 +79,15 @@ def test_a_plugin_that_cannot_draw_it_says_why():
     assert said.endswith("plugin 'Drawer' can't export 'broken': OSError: no ink\n")
 
 
-@pytest.mark.parametrize(("target", "format"), [("drawn:bare", "mermaid"), ("drawn:flow", "dot")])
-def test_a_format_that_nobody_knows_says_what_to_install(target, format):
+@pytest.mark.parametrize(
+    ("target", "format", "asked"),
+    [("drawn:bare", "mermaid", ""), ("drawn:flow", "dot", "'Drawer' knows no such format; ")],
+)
+def test_a_format_that_nobody_knows_says_what_to_install(target, format, asked):
     said = sentence("graph", target, "--format", format, code=1)
-    assert said.endswith(f"no plugin exports '{format}': install penguiflow-viz, or mend the name of the format\n")
+    assert said.endswith(
+        f"no plugin exports '{format}': {asked}install penguiflow-viz, or mend the name of the format\n"
+    )
 
 
 def test_a_file_that_cannot_be_written_is_said():

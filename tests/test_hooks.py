@@ -460,10 +460,25 @@ def test_wrong_options_are_said_and_count_against_no_exporter(caplog: pytest.Log
     assert (flow.export("png"), errors(caplog)) == ("drawn", [])
 
 
-@pytest.mark.parametrize("plugins", [[], [Exporter(lambda request: None)]], ids=["none", "unknown"])
-def test_no_exporter_is_an_error_that_names_the_package_to_install(plugins: list[Any]):
-    with pytest.raises(LookupError, match="no plugin exports 'mermaid': install penguiflow-viz, or mend"):
-        create(same, plugins=plugins).export("mermaid")
+INSTALL = "install penguiflow-viz, or mend the name of the format"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], INSTALL),
+        (["acme"], f"'acme' knows no such format; {INSTALL}"),
+        (["acme", "other"], f"'acme' and 'other' know no such format; {INSTALL}"),
+        (["acme", "viz"], "'acme' and 'viz' know no such format"),
+    ],
+)
+def test_a_format_that_nobody_exports_is_an_error_that_says_who_was_asked_and_what_to_install(
+    names: list[str], said: str
+):
+    plugins = [Observer(breaks, "watch"), *(Exporter(lambda request: None, name) for name in names)]
+    with pytest.raises(LookupError) as caught:
+        create(same, plugins=plugins).export("png")
+    assert caught.value.args == (f"no plugin exports 'png': {said}",)
 
 
 def test_an_export_that_fails_says_why():

@@ -107,7 +107,7 @@ def test_only_the_listed_imports_point_up_for_types():
 
 # Slow to import, and not needed by every program.
 LATE = {"difflib", "importlib.metadata", "json", "pickle", "tomllib"}
-LATE |= {"penguiflow._explain", "penguiflow._load", "penguiflow._settings_file"}
+LATE |= {"penguiflow._explain", "penguiflow._exporting", "penguiflow._load", "penguiflow._settings_file"}
 
 
 def test_nothing_of_ours_is_imported_inside_a_function():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penguiflow import create
+from penguiflow import PluginError, create
 from tests.utils.distributions import OBSERVER, PLUGINS, POLICIES, Site, only_record, policy, statuses, warnings
 from tests.utils.flowtestkit import in_time
 from tests.utils.nodes import same
@@ -139,6 +139,37 @@ async def test_one_that_cannot_be_loaded_is_left_out_and_recorded(site: Site, ca
     (text,) = warnings(caplog)
     assert text == f"plugin 'bad' (bad 1.0) is failed: {bad.reason}"
     assert caplog.records[0].exc_info is not None  # with its traceback
+
+
+ITS_WORD = """
+    class AcmeError(ValueError):
+        pass
+
+    def plugin():
+        raise {raised}
+"""
+
+
+def test_the_word_of_a_plugin_on_what_it_was_given_stands_without_a_traceback(site: Site, caplog, monkeypatch):
+    site.add("acme", ITS_WORD.format(raised="AcmeError('rules.yaml: there is no rule')"))
+    assert statuses(create(same)) == {"acme": "failed"}
+    assert warnings(caplog) == ["plugin 'acme' (acme 1.0) is failed: AcmeError: rules.yaml: there is no rule"]
+    assert caplog.records[0].exc_info is None
+    caplog.clear()
+    monkeypatch.setenv("PENGUIFLOW_PLUGINS_REQUIRE", "acme")
+    with pytest.raises(PluginError, match=r"AcmeError: rules\.yaml: there is no rule"):
+        create(same)
+    assert caplog.records == []  # it is raised, and that once
+
+
+def test_any_other_exception_of_a_plugin_is_logged_with_its_traceback_also_where_it_stops_the_build(
+    site: Site, caplog, monkeypatch
+):
+    site.add("acme", ITS_WORD.format(raised="ValueError('not enough values to unpack')"))
+    monkeypatch.setenv("PENGUIFLOW_PLUGINS_REQUIRE", "acme")
+    with pytest.raises(PluginError, match="not enough values"):
+        create(same)
+    assert caplog.records[0].exc_info is not None
 
 
 def test_an_entry_point_that_is_no_entry_point_is_left_out(site: Site):

@@ -154,6 +154,46 @@ class Exporter:
         return "text"
 
 
+VIZ = """
+    from penguiflow import hookimpl
+
+    class Viz:
+        @hookimpl
+        def export_graph(self, request):
+            return "drawn" if request.format == "svg" else None
+
+    plugin = Viz
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PENGUIFLOW_PLUGINS", "", "its plugin 'viz' is blocked: not among those that PENGUIFLOW_PLUGINS allows"),
+        ("PENGUIFLOW_PLUGINS_BLOCK", "viz", "its plugin 'viz' is blocked: blocked by PENGUIFLOW_PLUGINS_BLOCK"),
+        (None, "import no_such", "its plugin 'viz' is failed: ModuleNotFoundError: No module named 'no_such'"),
+    ],
+)
+def test_where_what_draws_is_installed_and_not_loaded_an_export_says_why(
+    site: Site, monkeypatch: pytest.MonkeyPatch, variable: str | None, value: str, said: str
+):
+    site.add("Penguiflow.Viz", VIZ if variable else value, entry="viz")
+    if variable is not None:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(LookupError) as caught:
+        create(same).export("svg")
+    assert caught.value.args == (f"no plugin exports 'svg': penguiflow-viz is installed, but {said}",)
+
+
+def test_where_what_draws_is_loaded_nothing_is_to_be_installed(site: Site):
+    site.add("penguiflow-viz", VIZ, entry="viz")
+    flow = create(same)
+    assert flow.export("svg") == "drawn"
+    with pytest.raises(LookupError) as caught:
+        flow.export("png")
+    assert caught.value.args == ("no plugin exports 'png': 'viz' knows no such format",)
+
+
 @pytest.mark.parametrize(("answers", "asked"), [("x" * 30, 10), ("xxxxxxxxx." * 3, 30)], ids=["always", "mostly"])
 def test_an_exporter_that_raises_ten_times_in_a_row_is_no_longer_asked(answers: str, asked: int, caplog):
     exporter = Exporter(answers)

@@ -237,6 +237,30 @@ def test_a_name_that_only_limits_and_is_not_installed_is_said_once(site: Site, m
     ]
 
 
+def test_a_distribution_named_instead_of_its_plugin_is_told_what_it_provides(site: Site, monkeypatch, caplog):
+    site.add("penguiflow-acme-shout", entry="shout")
+    site.add_metadata("acme_routes", {POLICIES: {"east": "nowhere:plugin", "west": "nowhere:plugin"}})
+    path = site.configure("[plugins]\norder = ['acme.routes']\n[plugins.options.penguiflow-acme-shout]\n")
+    monkeypatch.setenv("PENGUIFLOW_PLUGINS_BLOCK", "Penguiflow_Acme_Shout")
+    no_plugin = "and no plugin of that name is installed: did you mean"
+    shout, routes = "'shout', which penguiflow-acme-shout provides?", "'east' or 'west', which acme_routes provides?"
+    assert loaded() == ["shout"]
+    assert warnings(caplog) == [
+        f"{path}: plugins.order names 'acme.routes', {no_plugin} {routes}",
+        f"PENGUIFLOW_PLUGINS_BLOCK names 'Penguiflow_Acme_Shout', {no_plugin} {shout}",
+        f"{path}: plugins.options names 'penguiflow-acme-shout', {no_plugin} {shout}",
+    ]
+    monkeypatch.setenv("PENGUIFLOW_PLUGINS_REQUIRE", "penguiflow-acme-shout")
+    monkeypatch.setenv("PENGUIFLOW_POLICIES", "acme-routes,penguiflow-acme-shout")
+    assert problems("penguiflow-acme-shout") == [
+        f"PENGUIFLOW_PLUGINS_REQUIRE names 'penguiflow-acme-shout', {no_plugin} {shout}",
+        f"create(plugins=[...]) names 'penguiflow-acme-shout', {no_plugin} {shout}",
+        f"PENGUIFLOW_POLICIES names 'acme-routes', and no policy of that name is installed: did you mean {routes}",
+        "PENGUIFLOW_POLICIES names 'penguiflow-acme-shout', and no policy of that name is installed: "
+        "it provides 'shout', a plugin, which loads by itself",
+    ]
+
+
 # --- mistakes in the environment and the file -----------------------------------------------------
 
 
@@ -294,7 +318,7 @@ def test_variables_that_are_no_settings_of_ours_are_left_alone(site: Site, monke
             "plugins.quarantine_after: Input should be greater than or equal to 1, and it is 0",
         ),
         ("[plugins.options]\nx = 1", "plugins.options.x: Input should be a valid dictionary, and it is 1"),
-        ("plugins = 3", "plugins is a table, and not 3"),
+        ("plugins = 3", "plugins has to be a table, and it is 3"),
         ("[plugin]\n", "there is no table 'plugin': did you mean 'plugins'?"),
         ("block = ['x']\n[plugins]", "there is no table 'block'"),
         ("[tool.penguiflow.plugins]\nblok = []", "tool.penguiflow.plugins.blok is no setting: did you mean 'block'?"),

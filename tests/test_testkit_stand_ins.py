@@ -127,14 +127,14 @@ async def test_attempts_of_a_node_without_a_context_are_known_only_if_it_began_b
 
 def test_a_failing_call_may_hang_until_the_nodes_own_limit():
     flow = create(patient)
-    with virtual_time() as clock, simulate_error(patient, timeout=True, latency=1):
+    with virtual_time() as clock, simulate_error(patient, timeout=True, latency_s=1):
         assert run_one(flow, 1) == 2
     assert clock.elapsed == 4
     assert_retries(flow, "patient", 1)
 
 
 def test_latency_holds_up_every_call():
-    with virtual_time() as clock, simulate_error(plain, 0, latency=10) as simulated:
+    with virtual_time() as clock, simulate_error(plain, 0, latency_s=10) as simulated:
         assert run_one(create(plain), 1) == 1
     assert (clock.elapsed, simulated.failures) == (10, 0)
 
@@ -299,7 +299,7 @@ def test_a_node_that_fails_so_can_be_built_in():
         (lambda: simulate_error("tries"), TypeError, r"say which flow the node is in: simulate_error\('tries', flow="),
         (lambda: simulate_error("nope", flow=create(tries)), LookupError, "has no node 'nope': it has tries"),
         (lambda: simulate_error(tries, -1), ValueError, "numbers from 0 on, not -1 and 0"),
-        (lambda: simulate_error(tries, latency=math.nan), ValueError, "not None and nan"),
+        (lambda: simulate_error(tries, latency_s=math.nan), ValueError, "not None and nan"),
         (lambda: simulate_error(tries, exc="boom"), TypeError, "exc= takes an exception"),
         (lambda: simulate_error(print), TypeError, "give a node, not <built-in"),
         (lambda: simulate_error("tries", flow=tries), TypeError, "give the flow, as create"),
@@ -383,7 +383,7 @@ def test_a_fake_may_raise_take_its_time_and_write_chunks():
     flow = create(plain)
     with FakeNode(flow, "plain", raises=KeyError("k")), pytest.raises(FlowError, match="KeyError"):
         run_one(flow, 1)
-    with virtual_time() as clock, FakeNode(flow, "plain", returns=2, latency=5, chunks=["a", "b"]):
+    with virtual_time() as clock, FakeNode(flow, "plain", returns=2, latency_s=5, chunks=["a", "b"]):
         assert run_stream(flow, 1).text == "ab"
     assert clock.elapsed == 5
 
@@ -448,10 +448,10 @@ def test_a_fake_does_one_thing(options: dict[str, Any], text: str):
         FakeNode(create(plain), "plain", **options)
 
 
-@pytest.mark.parametrize("latency", [-1, math.nan])
-def test_a_fake_takes_no_negative_time(latency: float):
-    with pytest.raises(ValueError, match="latency is a number of seconds from 0 on, not"):
-        FakeNode(create(plain), "plain", returns=1, latency=latency)
+@pytest.mark.parametrize("latency_s", [-1, math.nan])
+def test_a_fake_takes_no_negative_time(latency_s: float):
+    with pytest.raises(ValueError, match="latency_s is a number of seconds from 0 on, not"):
+        FakeNode(create(plain), "plain", returns=1, latency_s=latency_s)
 
 
 def test_a_fake_router_chooses():

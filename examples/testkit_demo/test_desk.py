@@ -45,7 +45,7 @@ def test_the_answer_is_what_was_found():
 async def test_a_question_may_wait_for_an_hour(flowkit):
     """The fixture undoes what a test has put in place: the fake and the virtual time end with it."""
     clock = flowkit.virtual_time()
-    flowkit.fake(desk, "search", returns=Found(topic="x", text="late"), latency=40)
+    flowkit.fake(desk, "search", returns=Found(topic="x", text="late"), latency_s=40)
     assert (await flowkit.arun_one(desk, PENGUINS, timeout_s=3600)).text == "late"
     assert clock.elapsed == pytest.approx(40)
 

@@ -42,7 +42,7 @@ class FakeNode(Lendable):
         raises: What each call raises.
         func: A function of the message, or of the message and `ctx`, async or not.
         to: Of a router: the names of the nodes that messages go to.
-        latency: Seconds that each call takes.
+        latency_s: Seconds that each call takes.
         chunks: The texts of the stream chunks that each call writes before it returns.
 
     Raises:
@@ -65,7 +65,7 @@ class FakeNode(Lendable):
         raises: BaseException | type[BaseException] = _UNSET,
         func: Callable[..., Any] = _UNSET,
         to: str | Sequence[str] = _UNSET,
-        latency: float = 0.0,
+        latency_s: float = 0.0,
         chunks: Sequence[str] = (),
     ) -> None:
         node = found(flow, name)
@@ -79,13 +79,13 @@ class FakeNode(Lendable):
             raise TypeError(f"{name!r} is a router: say to=, raises= or func=, which names nodes")
         if "to" in self._ways and not router:
             raise TypeError(f"{name!r} is no router: to= is for routers")
-        if not latency >= 0:
-            raise ValueError(f"latency is a number of seconds from 0 on, not {latency!r}")
+        if not latency_s >= 0:
+            raise ValueError(f"latency_s is a number of seconds from 0 on, not {latency_s!r}")
         super().__init__()
         self.calls: list[Call] = []
         self._name: str = name
         self._flow: PenguiFlow = flow
-        self._latency: float = latency
+        self._latency_s: float = latency_s
         self._chunks: tuple[str, ...] = tuple(chunks)
         self._swap: Swap = Swap(node)
         self._results: Any = iter(self._ways.get("results", ()))
@@ -106,8 +106,8 @@ class FakeNode(Lendable):
 
     async def _body(self, message: Any, ctx: Context | None) -> Any:
         self.calls.append(Call(message, *((None, None) if ctx is None else (ctx.trace_id, ctx.attempt))))
-        if self._latency:
-            await asyncio.sleep(self._latency)
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
         for text in self._chunks:
             if ctx is None:
                 raise RuntimeError(f"the fake {self._name!r} needs a context for chunks: begin before the flow starts")
@@ -116,8 +116,8 @@ class FakeNode(Lendable):
 
     async def _choice(self, request: RoutingRequest) -> Any:
         self.calls.append(Call(request.message, request.trace_id, 0))
-        if self._latency:
-            await asyncio.sleep(self._latency)
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
         return await self._answer(request.message, None)
 
     async def _answer(self, message: Any, ctx: Context | None) -> Any:

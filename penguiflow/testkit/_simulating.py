@@ -38,18 +38,18 @@ class Simulation(Lendable):
         target: AnyNode,
         fail_times: float,
         exc: Any,
-        latency: float,
+        latency_s: float,
         on_attempt: frozenset[int] | None,
         timeout: bool,
     ) -> None:
         super().__init__()
         self.calls: int = 0
         self.failures: int = 0
-        self._given = (target, fail_times, exc, latency, on_attempt, timeout)
+        self._given = (target, fail_times, exc, latency_s, on_attempt, timeout)
         self._target: AnyNode = target
         self._fail_times: float = fail_times
         self._exc: Any = exc
-        self._latency: float = latency
+        self._latency_s: float = latency_s
         self._on_attempt: frozenset[int] | None = on_attempt
         self._timeout: bool = timeout
         self._swap: Swap = Swap(target)
@@ -108,8 +108,8 @@ class Simulation(Lendable):
         fails = self._fails(attempt)
         if fails:
             self.failures += 1
-        if self._latency:
-            await asyncio.sleep(self._latency)
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
         if fails:
             if self._timeout:
                 await asyncio.Event().wait()
@@ -134,7 +134,7 @@ def simulate_error(
     exc: BaseException | type[BaseException] | Callable[[], BaseException] = SimulatedError,
     *,
     flow: PenguiFlow | None = None,
-    latency: float = 0.0,
+    latency_s: float = 0.0,
     on_attempt: int | Collection[int] | None = None,
     timeout: bool = False,
 ) -> Simulation:
@@ -148,7 +148,7 @@ def simulate_error(
         fail_times: How many calls fail, the first ones; `math.inf` for all. By default 1, or with `on_attempt` all.
         exc: What they raise: an exception, its class, or a function that makes one.
         flow: The flow that a name is looked up in.
-        latency: Seconds that each call takes longer, whether it fails or not.
+        latency_s: Seconds that each call takes longer, whether it fails or not.
         on_attempt: Only these attempts fail, counted from 0, as in `ctx.attempt`.
         timeout: A failing call never returns, instead of raising: the node's `timeout_s` or a deadline ends it.
 
@@ -166,11 +166,11 @@ def simulate_error(
         raise TypeError(f"give a node, not {node!r:.80}")
     attempts = frozenset([on_attempt]) if isinstance(on_attempt, int) else on_attempt
     count = (1 if attempts is None else math.inf) if fail_times is None else fail_times
-    if not (count >= 0 and latency >= 0):
-        raise ValueError(f"fail_times and latency are numbers from 0 on, not {fail_times!r} and {latency!r}")
+    if not (count >= 0 and latency_s >= 0):
+        raise ValueError(f"fail_times and latency_s are numbers from 0 on, not {fail_times!r} and {latency_s!r}")
     if not (callable(exc) or isinstance(exc, BaseException)):
         raise TypeError(f"exc= takes an exception, its class, or a function that makes one, not {exc!r:.80}")
-    return Simulation(node, count, exc, latency, None if attempts is None else frozenset(attempts), timeout)
+    return Simulation(node, count, exc, latency_s, None if attempts is None else frozenset(attempts), timeout)
 
 
 def _made(exc: Any) -> BaseException:

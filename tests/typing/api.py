@@ -175,7 +175,18 @@ async def flows(flow: PenguiFlow) -> None:
         pass
     assert_type(flow.nodes, tuple[Node[..., Any], ...])
     assert_type(flow.plugins, tuple[PluginRecord, ...])
-    assert_type(flow.export("mermaid", direction="LR"), str | bytes)
+    for_known: list[str] = [
+        flow.export("mermaid", direction="LR"),
+        flow.export("dot"),
+        flow.export("svg", theme="dark"),
+        flow.export("html"),
+        flow.export("json"),
+        flow.export("waterfall", trace_id="t"),
+    ]
+    assert_type(for_known, list[str])
+    assert_type(flow.export("png"), str | bytes)
+    asked: str = "mermaid"
+    assert_type(flow.export(asked, direction="LR"), str | bytes)
     assert_type(await flow.stop(drain_s=0), None)
 
 

@@ -24,6 +24,7 @@ LAYERS = {
         "_loading",
         "_weighing",
         "_host",
+        "_exporting",
     ),
     "traces": ("_rooms", "_run", "_trace"),
     "node: in its place, its messages": (

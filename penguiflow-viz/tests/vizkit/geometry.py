@@ -33,6 +33,8 @@ def flaws(drawing: Drawing, layout: Layout) -> Iterator[str]:
 def _link(id: str, source: str, target: str, route: Route, items: list[str], rects: dict[str, Rect]) -> Iterator[str]:
     if not near(route.start, rects[source]) or not near(route.tip, rects[target]):
         yield f"{id} doesn't lead from {source} to {target}"
+    if _turns_back(route):
+        yield f"{id} goes past its end, and turns back"
     pieces = [(around(piece), piece) for piece in steps(route)]
     whole = around([point for _, piece in pieces for point in piece])
     for item in items:
@@ -40,6 +42,14 @@ def _link(id: str, source: str, target: str, route: Route, items: list[str], rec
         if item not in (source, target) and touch(whole, rect):
             if any(holds(rect, point) for room, piece in pieces if touch(room, rect) for point in piece):
                 yield f"{id} passes through {item}"
+
+
+def _turns_back(route: Route) -> bool:
+    """Whether the way comes to its arrowhead from the side of its tip."""
+    way = [route.start, *(point for step in route.steps for point in step.points)]
+    end = way[-1]
+    before = next((point for point in reversed(way) if point != end), end)
+    return (end[0] - before[0]) * (route.tip[0] - end[0]) + (end[1] - before[1]) * (route.tip[1] - end[1]) < 0
 
 
 def _outside(route: Route, room: Rect) -> Iterator[Point]:

@@ -139,6 +139,31 @@ def test_check_holds_paths_of_payloads_against_the_models_of_a_flow(folder: Path
     ]
 
 
+def test_check_says_in_one_run_what_is_wrong_with_keys_conditions_targets_and_paths(folder: Path):
+    (folder / "all.yaml").write_text(
+        "rules:\n"
+        "  - {name: keys, rout: c}\n"
+        "  - {name: types, when: priority + 'x' == 1, route: c}\n"
+        "  - {name: fields, match: {nod: elsewhere}, route: elsewhere}\n"
+        "  - {name: paths, match: {payload.kynd: bug}, route: b}\n"
+        "default: d\n",
+        encoding="utf-8",
+    )
+    code, out, err = run(folder, "check", "--flow", "apps/typed.py:flow", "all.yaml")
+    assert (code, err) == (1, "")
+    assert [line.split(": ", 1)[0] for line in out.splitlines()] == [
+        "all.yaml:2:18",
+        "all.yaml:3:34",
+        "all.yaml:4:28",
+        "all.yaml:6:10",
+        "all.yaml:3:53",
+        "all.yaml:5:27",
+    ]
+    (folder / "all.yaml").write_text("flow: other\nrules: [{name: one, route: elsewhere}]", encoding="utf-8")
+    code, out, _ = run(folder, "check", "--flow", "apps/typed.py:flow", "all.yaml")
+    assert out.splitlines() == ["all.yaml:1:1: flow: there is no key 'flow' here: did you mean 'flows'?"]
+
+
 def test_check_holds_a_policy_against_several_flows(folder: Path):
     (folder / "one.yaml").write_text("rules: [{name: one, route: a}]", encoding="utf-8")
     flows = ("--flow", "app:flow", "--flow", "apps/typed.py:flow")

@@ -90,7 +90,10 @@ def test_a_mistake_in_the_options_keeps_the_flow_from_being_built(tmp_path: Path
     assert f"{config}: plugins.options.policy.fil: " in done.stderr
     assert "did you mean 'file'" in done.stderr
     config.write_text("[plugins]\npolicies = ['policy']\n[plugins.options.policy]\n", encoding="utf-8")
+    told = run("main.py", PENGUIFLOW_CONFIG=str(config)).stderr
     assert (
-        "name the policy's file, or the variable that holds it" in run("main.py", PENGUIFLOW_CONFIG=str(config)).stderr
+        f"{config}: plugins.options.policy: nothing says where the policy is: in the file that PENGUIFLOW_CONFIG "
+        "names, write file = 'routing.yaml' under [plugins.options.policy], or env = 'NAME' for a variable that holds "
+        "it" in told
     )
     assert len(Policy.from_file(EXAMPLE / "day.yaml").rules.rules) == 3

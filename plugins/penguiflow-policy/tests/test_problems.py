@@ -47,7 +47,7 @@ def problems(text: str) -> list[str]:
 def test_everything_is_said_at_once_with_line_column_and_suggestion():
     assert problems(EVERYTHING) == [
         "policy:3:13: rules[0].match.tenannt: there is no field 'tenannt': did you mean 'tenant'?",
-        "policy:3:38: rules[0].match.priority: priority is a whole number, not '5'",
+        "policy:3:38: rules[0].match.priority: priority is a whole number, and this is '5'",
         "policy:4:11: rules[0].when: there is no 'tenat' here: did you mean 'tenant'?",
         "policy:6:11: rules[1].name: rule 1 is called 'vip' too: give each its own name",
         "policy:7:5: rules[1].split: the weights add up to 90, not to 100 (a 70, b 20)",
@@ -61,6 +61,47 @@ def test_everything_is_said_at_once_with_line_column_and_suggestion():
     ]
 
 
+BROKEN = """\
+defalt: a
+on_error: maybe
+rules:
+  - {name: one, rout: a, when: tenat == "x"}
+  - {name: one, route: 3, match: {tenannt: x}}
+  - [two]
+  - {route: a, when: priority + "x" == 1}
+  - {name: three, split: {a: 60, b: 60}}
+  - {name: four, canary: {to: a, percent: lots}, by: tenat, when: "topic =="}
+  - {name: five, route: "${NOWHERE}", match: {hour: 24}}
+"""
+
+
+def test_what_has_no_form_does_not_hide_what_else_is_wrong():
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_yaml(BROKEN, environ={})
+    *told, unfinished, percent, unset, hour = map(str, caught.value.problems)
+    assert told == [
+        "policy:1:1: defalt: there is no key 'defalt' here: did you mean 'default'?",
+        "policy:2:11: on_error: it should be 'fail' or 'skip' (it is 'maybe')",
+        "policy:4:17: rules[0].rout: there is no key 'rout' here: did you mean 'route'?",
+        "policy:4:32: rules[0].when: there is no 'tenat' here: did you mean 'tenant'?",
+        "policy:5:12: rules[1].name: rule 1 is called 'one' too: give each its own name",
+        "policy:5:24: rules[1].route: this has to be a name or a list, and it is 3",
+        "policy:5:35: rules[1].match.tenannt: there is no field 'tenannt': did you mean 'tenant'?",
+        "policy:6:5: rules[2]: this has to be a table, and it is a list",
+        "policy:7:5: rules[3]: the key 'name' is missing",
+        "policy:7:31: rules[3].when: `+` can't be used with (int, string)",
+        "policy:8:19: rules[4].split: the weights add up to 120, not to 100 (a 60, b 60)",
+    ]
+    assert "rules[5].canary.percent: this has to be a number, and it is 'lots'" in unfinished
+    assert "rules[5].when" in percent
+    assert "rules[6].route: the variable NOWHERE isn't set" in unset
+    assert "rules[6].match.hour: hour goes from 0 to 23, and this is 24" in hour
+
+
+def test_of_a_format_of_another_version_nothing_else_is_said():
+    assert len(problems("version: 2\nrules:\n  - {name: r, rout: a}\n  - {name: r, when: tenat}")) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -71,16 +112,25 @@ def test_everything_is_said_at_once_with_line_column_and_suggestion():
         ("rules: []\ndefalt: a", "policy:2:1: defalt: there is no key 'defalt' here: did you mean 'default'?"),
         ("version: 1", "policy:1:1: the key 'rules' is missing"),
         ("rules: [{route: a}]", "policy:1:9: rules[0]: the key 'name' is missing"),
-        ("rules: [{name: r, route: [a, 3]}]", "policy:1:30: rules[0].route[1]: this is text, not 3"),
+        ("rules: [{name: r, route: [a, 3]}]", "policy:1:30: rules[0].route[1]: this has to be text, and it is 3"),
         (
             "rules: [{name: r, route: a, match: {payload.x: {y: 1}}}]",
-            "policy:1:48: rules[0].match.payload.x: this is text, a number, true, false or null, not a table",
+            "policy:1:48: rules[0].match.payload.x: this has to be text, a number, true, false or null, and it is a "
+            "table",
         ),
         (
             "rules: [{name: r, route: a, match: {payload.x: [1, [2]]}}]",
-            "policy:1:52: rules[0].match.payload.x[1]: this is text, a number, true, false or null, not a list",
+            "policy:1:52: rules[0].match.payload.x[1]: this has to be text, a number, true, false or null, and it is "
+            "a list",
         ),
-        ("rules: [{name: r, route: 3}]", "policy:1:26: rules[0].route: this is a list, not 3"),
+        (
+            "rules: [{name: r, route: 3}]",
+            "policy:1:26: rules[0].route: this has to be a name or a list, and it is 3",
+        ),
+        ("rules: {name: r, route: a}", "policy:1:8: rules: this has to be a list, and it is a table"),
+        ("rules: [7]", "policy:1:9: rules[0]: this has to be a table, and it is 7"),
+        ("rules: [{name: r, drop: true, salt: 3}]", "rules[0].salt: this has to be text, and it is 3"),
+        ("rules: [{name: r, canary: {to: a, percent: x}}]", "percent: this has to be a number, and it is 'x'"),
         ("rules: [{name: r, route: [a, a]}]", "policy:1:26: rules[0].route: a name stands here twice: leave one out"),
         ("rules: []\ntimezone: Mars/Phobos", "there is no such timezone: write one as Europe/Berlin"),
         ("rules: [{name: r, canary: {to: a, percent: 101}}]", "it should be less than or equal to 100 (it is 101)"),

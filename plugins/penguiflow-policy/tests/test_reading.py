@@ -202,7 +202,7 @@ def test_the_environment_is_read_when_the_policy_is(monkeypatch: pytest.MonkeyPa
         ("a.json", '{"rules": [}', r"a\.json:1:12: it is no JSON: Expecting value"),
         ("a.toml", "a = 1\nb = = 2\n", r"a\.toml:2:5: it is no TOML: Invalid value"),
         ("a.ini", "", r"a policy's file ends in \.yaml, \.yml, \.json, \.toml, and this in \.ini"),
-        ("a.yaml", "- rules\n", r"a\.yaml:1:1: a policy is a table with the key rules, not a list"),
+        ("a.yaml", "- rules\n", r"a\.yaml:1:1: a policy has to be a table with the key rules, and this is a list"),
         ("a.yaml", "a: 1\na: 2\n", r"a\.yaml:2:1: the key 'a' stands here twice"),
         ("a.json", '{"a": 1,\n  "a": 2}', r"a\.json:2:3: the key 'a' stands here twice"),
         ("a.yaml", "1: 2\n", r"a\.yaml:1:1: a key is text, not 1"),

@@ -357,6 +357,18 @@ def test_new_rules_have_to_suit_every_flow_also_those_of_one_name():
             made.replace(policy(rule("y", route=name)))
 
 
+def test_a_new_file_is_told_at_once_what_is_wrong_with_it_and_what_does_not_suit_the_flow(file: Path):
+    made = Policy.from_file(file)
+    flow_of("a", "b", plugins=[made])
+    put(file, "rules:\n  - {name: one, rout: a}\n  - {name: two, route: c}\n")
+    with pytest.raises(PolicyError) as caught:
+        made.reload()
+    first, second = caught.value.problems
+    assert "there is no key 'rout'" in str(first)
+    assert "router 'desk' doesn't lead to 'c'" in str(second)
+    assert made.rules.rules[0].name == "ra"
+
+
 def test_the_rules_of_another_policy_can_be_taken_over():
     made, other = policy(rule("x", route="a")), policy(rule("y", route="b"))
     flow_of(plugins=[made])

@@ -222,19 +222,23 @@ def _thick(band: tuple[float, float]) -> bool:
 
 
 def _way(lanes: Sequence[tuple[float, float, float]], label: Point | None) -> Route:
-    """Straight through the lanes, each at a `u` from one `v` to another, and in curves from one to the next."""
+    """Straight through the lanes, each at a `u` from one `v` to another, and in curves from one to the next, the last
+    of which ends where the arrowhead begins.
+    """
     sign = 1.0 if lanes[-1][2] >= lanes[0][1] else -1.0
     steps: list[Step] = []
     start, tip = (lanes[0][0], lanes[0][1]), (lanes[-1][0], lanes[-1][2])
+    *before, (last, into, _) = lanes
+    base = tip[1] - sign * HEAD
     here = start
-    for u, above, below in lanes:
+    for u, above, below in [*before, (last, sign * min(sign * into, sign * base), tip[1])]:
         if u != here[0] or above != here[1]:
             half = (here[1] + above) / 2
             straight = abs(u - here[0]) < 0.5
             steps.append(Step(((u, above),)) if straight else Step(((here[0], half), (u, half), (u, above))))
         here = (u, below)
         steps.append(Step((here,)))
-    steps[-1] = Step(((tip[0], tip[1] - sign * HEAD),))
+    steps[-1] = Step(((tip[0], base),))
     return Route(start, tuple(_joined(start, steps)), tip, label)
 
 

@@ -22,6 +22,7 @@ from penguiflow import FlowError, PenguiFlow
 from penguiflow_asgi._auth import Authenticate, Bearer, Denied, anybody, tenant_of
 from penguiflow_asgi._envelope import TIMEOUT_HEADER, body_of, enveloped, payload_of, timeout_of
 from penguiflow_asgi._events import Telling, unwritable
+from penguiflow_asgi._fit import check_fit
 from penguiflow_asgi._graph import graph_json
 from penguiflow_asgi._limits import Limits
 from penguiflow_asgi._openapi import openapi
@@ -260,10 +261,11 @@ def flow_app(
         statuses: HTTP statuses for error codes, in place of the usual ones.
 
     Raises:
-        TypeError: `authenticate` is no callable.
+        TypeError: `authenticate` is no callable; or the flow can't take the input, or can't give the output.
     """
     if not callable(authenticate):
         raise TypeError("authenticate is a callable from a connection to its tenant: bearer(tokens), or `anybody`")
+    check_fit(flow.graph, input, Any if output is None else output)
     told: TypeAdapter[Any] = TypeAdapter(Any if output is None else output)
     own = dict(statuses or {})
 

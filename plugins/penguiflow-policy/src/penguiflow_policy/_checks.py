@@ -9,8 +9,8 @@ paths one of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from penguiflow import ROOKERY, Graph
 from penguiflow_policy._incoming import NOBODY_KNOWS, Payloads, incoming
@@ -20,6 +20,7 @@ from penguiflow_policy._rules import DROP, KEEP, Rule, Rules
 from penguiflow_policy._tree import Document, Path
 from penguiflow_policy._types import Gap, gap
 
+_ASIDE = ("default", "description", "on_error", "rules", "timezone")  # what doesn't say which routers are meant
 Asked = tuple[Graph, Sequence[str] | None]  # a graph, and those of its routers that ask the policy; `None` for all
 
 
@@ -43,12 +44,22 @@ def routers_of(graph: Graph) -> Iterator[Router]:
             yield from routers_of(playbook)
 
 
-def checked(rules: Rules, document: Document, asked: Asked, before: Sequence[Asked] = ()) -> list[Problem]:
-    """What keeps the rules from being used in a flow; `before` are those that they are used in already."""
+def checked(
+    rules: Rules, document: Document, asked: Asked, before: Sequence[Asked] = (), unsure: Collection[Any] = ()
+) -> list[Problem]:
+    """What keeps the rules from being used in a flow.
+
+    Args:
+        rules: The rules.
+        document: Where they stand.
+        asked: The flow.
+        before: The flows that they are used in already.
+        unsure: Keys, and the places of rules, that aren't as they were meant: nothing is said of what hangs on them.
+    """
     spoken_of = list(_spoken_of(rules, asked))
-    if not spoken_of:
+    if not spoken_of or any(isinstance(key, str) and key not in _ASIDE for key in unsure):
         return []
-    check = _Check(rules, document, spoken_of, asked[0].name, before)
+    check = _Check(rules, document, spoken_of, asked[0].name, before, unsure)
     return list(itertools.islice(check.problems(), MOST + 1))
 
 
@@ -61,7 +72,13 @@ def _spoken_of(rules: Rules, asked: Asked) -> Iterator[Router]:
 
 class _Check:
     def __init__(
-        self, rules: Rules, document: Document, routers: Sequence[Router], flow: str, before: Sequence[Asked]
+        self,
+        rules: Rules,
+        document: Document,
+        routers: Sequence[Router],
+        flow: str,
+        before: Sequence[Asked],
+        unsure: Collection[Any],
     ) -> None:
         elsewhere = [Router("", name, targets) for name, targets in rules.elsewhere.items()]
         self._rules = rules
@@ -70,6 +87,7 @@ class _Check:
         self._routers = [r for r in self._everywhere if rules.routers is None or r.name in rules.routers]
         self._flow = flow
         self._before = before
+        self._unsure = unsure
 
     def problems(self) -> Iterator[Problem]:
         known = [router.name for router in self._everywhere]
@@ -81,7 +99,8 @@ class _Check:
                 path: Path = ("default", place)
                 yield from self._lead_to(name, self._routers, path, "the default")
         for place, rule in enumerate(self._rules.rules):
-            yield from self._rule(rule, ("rules", place))
+            if place not in self._unsure:
+                yield from self._rule(rule, ("rules", place))
 
     def _unknown(self, name: object, known: Sequence[str], path: Path) -> Problem:
         written = self._written(path)

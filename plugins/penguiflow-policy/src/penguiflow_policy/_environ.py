@@ -38,19 +38,19 @@ _NUMBERS = {"percent", "error_rate"}
 _WHOLE = {"priority", "hour"}
 
 
-def filled(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[Problem]]:
-    """A copy of the document's data with the values of variables, and what is wrong with them."""
+def filled(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[tuple[Path, Problem]]]:
+    """A copy of the document's data with the values of variables, and what is wrong with them, where."""
     data = copy.deepcopy(document.data)
-    problems: list[Problem] = []
+    problems: list[tuple[Path, Problem]] = []
     for path, text in list(_texts(data)):
         if "${" not in text:
             continue
         if not any(_fits(path, place) for place in PLACES):
             where = "in match:, in targets, weights and percentages"
-            problems.append(document.problem(f"a variable can't stand here: it may {where}", path))
+            problems.append((path, document.problem(f"a variable can't stand here: it may {where}", path)))
             continue
         value, wrong = _value(text, environ)
-        problems += [document.problem(sentence, path) for sentence in wrong]
+        problems += [(path, document.problem(sentence, path)) for sentence in wrong]
         _put(data, path, _converted(path, value))
     return data, problems
 

@@ -7,15 +7,15 @@ that the policy was built into, and put in their place at once; if anything is w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from penguiflow import Graph
 from penguiflow_policy._checks import Asked, Router, checked, routers_of
 from penguiflow_policy._health import EVENTS
 from penguiflow_policy._problems import PolicyError, Problem
-from penguiflow_policy._reading import compiled
+from penguiflow_policy._reading import examined
 from penguiflow_policy._rules import Rules
 from penguiflow_policy._sources import Source
 from penguiflow_policy._tree import Document
@@ -115,13 +115,22 @@ class Live:
 
     def _read(self) -> Version:
         document = self._source.load()
-        return self._suited(Version(compiled(document, self._environ), document))
+        rules, problems, unsure = examined(document, self._environ)
+        if problems or rules is None:
+            more = [] if rules is None else self._misfits(Version(rules, document), unsure)
+            raise PolicyError(list(dict.fromkeys([*problems, *more])))
+        return self._suited(Version(rules, document))
+
+    def _misfits(self, version: Version, unsure: Collection[Any] = ()) -> list[Problem]:
+        """What keeps a version from being used in the flows that the policy was built into."""
+        rules, document = version
+        graphs = self._graphs  # each as when it was built: after those before it, and none of the later
+        return [p for i, asked in enumerate(graphs) for p in checked(rules, document, asked, graphs[:i], unsure)]
 
     def _suited(self, version: Version) -> Version:
         """The version, if every flow can be routed with it."""
         rules, document = version
-        graphs = self._graphs  # each as when it was built: after those before it, and none of the later
-        problems = [p for i, asked in enumerate(graphs) for p in checked(rules, document, asked, graphs[:i])]
+        problems = self._misfits(version)
         if rules.windows and self._counting is False:
             place = next(i for i, rule in enumerate(rules.rules) if rule.fallback is not None)
             text = "a fallback needs error rates, and this policy began without: start it with observe = true"

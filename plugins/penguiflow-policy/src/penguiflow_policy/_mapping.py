@@ -98,7 +98,7 @@ def _object(text: str, source: str) -> Mapping[str, Any]:
     except json.JSONDecodeError as exc:
         raise refused(source, f"it is no JSON: {exc.msg}", exc.lineno, exc.colno) from None
     if not isinstance(found, dict):
-        raise refused(source, f'it is an object, as {{"acme": "express"}}, and not a {type(found).__name__}')
+        raise refused(source, f'it has to be an object, as {{"acme": "express"}}, and is a {type(found).__name__}')
     return found
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from penguiflow_policy._policy import Policy
+
+_HOW = (
+    "in the file that PENGUIFLOW_CONFIG names, write file = 'routing.yaml' under [plugins.options.policy], "
+    "or env = 'NAME' for a variable that holds it"
+)
 
 
 class Options(BaseModel):
@@ -33,7 +39,8 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.file is None) == (self.env is None):
-            raise ValueError("name the policy's file, or the variable that holds it: file = 'routing.yaml'")
+            wrong = "nothing says where the policy is" if self.file is None else "file and env are two policies"
+            raise PydanticCustomError("source", "{text}", {"text": f"{wrong}: {_HOW}"})
         return self
 
 

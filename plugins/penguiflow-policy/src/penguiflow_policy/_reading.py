@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from penguiflow_policy import _json, _toml, _yaml
@@ -14,9 +14,9 @@ from penguiflow_policy._conditions import Condition, Conditions, Fault
 from penguiflow_policy._environ import filled
 from penguiflow_policy._fields import getter, is_key, known
 from penguiflow_policy._overlap import unreachable
-from penguiflow_policy._problems import MOST, PolicyError, Problem, meant, shown
+from penguiflow_policy._problems import MOST, Problem, meant, shown
 from penguiflow_policy._rules import DEFAULT, DROP, KEEP, Fallback, Rule, Rules
-from penguiflow_policy._schema import ACTIONS, FIELDS, KEYS, PolicyModel, RuleModel, shaped
+from penguiflow_policy._schema import ACTIONS, FIELDS, KEYS, PolicyModel, RuleModel, shaped, without
 from penguiflow_policy._tree import Document, Path
 
 READERS = {".yaml": _yaml.read, ".yml": _yaml.read, ".json": _json.read, ".toml": _toml.read}
@@ -24,22 +24,40 @@ _TEXT = ("tenant", "topic", "node", "flow", "trace_id", "proposed")
 _WHOLE = ("priority", "hour")
 
 
-def compiled(document: Document, environ: Mapping[str, str]) -> Rules:
-    """The rules that a document holds.
+class Examined(NamedTuple):
+    """What a document holds.
 
-    Raises:
-        PolicyError: it holds none that can be used; lists every problem.
+    Attributes:
+        rules: Its rules, without what is broken of them; `None` if hardly anything has its form.
+        problems: What is wrong, in the order in which it stands there.
+        unsure: Keys, and the places of rules, that aren't as they were meant.
     """
-    data, problems = filled(document, environ)
+
+    rules: Rules | None
+    problems: list[Problem]
+    unsure: frozenset[Any] = frozenset()
+
+
+def examined(document: Document, environ: Mapping[str, str]) -> Examined:
+    """The rules that a document holds, and everything that can be found wrong with it. What is broken doesn't keep the
+    rest from being looked at, unless it is the version of the format.
+    """
+    data, wrong = filled(document, environ)
     model, misshapen = shaped(document, data)
-    told = {problem.path for problem in problems}  # a variable that isn't set: what stands there has no form either
-    problems += [problem for problem in misshapen if problem.path not in told]
-    rules = _Compiler(document).rules(model) if model is not None else None
-    if rules is not None:
-        problems += rules[1]
-    if problems or rules is None:
-        raise PolicyError(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
-    return rules[0]
+    told = {problem.path for _, problem in wrong}  # a variable that isn't set: what stands there has no form either
+    wrong += [(path, problem) for path, problem in misshapen if problem.path not in told]
+    problems, unsure = [problem for _, problem in wrong], frozenset[Any]()
+    if wrong:
+        paths = {path for path, _ in [*wrong, *misshapen]}
+        model, unsure = (None, unsure) if paths & {(), ("version",)} else without(data, paths)
+    if model is None:
+        return Examined(None, _in_order(problems))
+    rules, more, unclear = _Compiler(document, unsure).rules(model)
+    return Examined(rules, _in_order([*problems, *more]), unclear)
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
 def version_of(data: Any) -> str:
@@ -50,16 +68,18 @@ def version_of(data: Any) -> str:
 
 
 class _Compiler:
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, unsure: frozenset[Any]) -> None:
         self._document = document
         self._conditions = Conditions()
         self._problems: list[Problem] = []
+        self._unsure: set[Any] = set(unsure)
 
-    def rules(self, model: PolicyModel) -> tuple[Rules, list[Problem]]:
+    def rules(self, model: PolicyModel) -> tuple[Rules, list[Problem], frozenset[Any]]:
+        broken = frozenset(self._unsure)
         self._names(model)
         zone = UTC if model.timezone == "UTC" else ZoneInfo(model.timezone)
         made = Rules(
-            version_of(self._document.data),
+            "" if broken else version_of(self._document.data),
             tuple(self._rule(place, rule, model, zone) for place, rule in enumerate(model.rules)),
             self._conditions,
             None if model.flows is None else tuple(model.flows),
@@ -71,10 +91,10 @@ class _Compiler:
         if len(made.default) > 1:
             for word in {KEEP, DROP} & set(made.default):
                 self._wrong(f"{word!r} stands alone: leave the other names out", ("default",))
-        if not self._problems:
+        if not (self._problems or broken):
             for place, text in unreachable(made.rules):
                 self._wrong(text, ("rules", place))
-        return made, self._problems
+        return made, self._problems, frozenset(self._unsure)
 
     def _wrong(self, text: str, path: Path, key: bool = False) -> None:
         if len(self._problems) <= MOST:
@@ -92,9 +112,11 @@ class _Compiler:
 
     def _rule(self, place: int, rule: RuleModel, model: PolicyModel, zone: Any) -> Rule:
         path: Path = ("rules", place)
-        kind = self._kind(rule, path)
+        whole = place not in self._unsure
+        kind = self._kind(rule, path, whole)
         self._match(rule, path)
-        self._shares(rule, kind, path)
+        if whole:
+            self._shares(rule, kind, path)
         return Rule(
             name=rule.name,
             kind=kind,
@@ -109,9 +131,9 @@ class _Compiler:
             fallback=_fallback(rule),
         )
 
-    def _kind(self, rule: RuleModel, path: Path) -> str:
+    def _kind(self, rule: RuleModel, path: Path, whole: bool) -> str:
         kinds = [action for action in ACTIONS if getattr(rule, action) is not None]
-        if not kinds:
+        if not kinds and whole:
             self._wrong(f"rule {rule.name!r} does nothing: give it one of {', '.join(ACTIONS)}", path)
         for extra in kinds[1:]:
             self._wrong(
@@ -125,6 +147,7 @@ class _Compiler:
             if not known(name):
                 hint = meant(name, (*FIELDS, "meta.x", "payload.x"))
                 self._wrong(f"there is no field {shown(name)}{hint}", here, key=True)
+                self._unsure.add(path[1])
             listed = isinstance(self._document.at(here), list)
             for number, value in enumerate(values):
                 at: Path = (*here, number) if listed else here
@@ -180,7 +203,7 @@ def _misfit(name: str, value: Any, written: Any) -> str:
     if name in _TEXT and not isinstance(value, str) and not (value is None and name == "topic"):
         return f"{name} is text, and this is {shown(written)}: put it in quotes"
     if name in _WHOLE and (isinstance(value, bool) or not isinstance(value, int)):
-        return f"{name} is a whole number, not {shown(written)}"
+        return f"{name} is a whole number, and this is {shown(written)}"
     if name == "hour" and isinstance(value, int) and not 0 <= value <= 23:
         return f"hour goes from 0 to 23, and this is {shown(written)}"
     return ""

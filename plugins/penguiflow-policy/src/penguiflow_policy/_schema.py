@@ -6,6 +6,7 @@ of the policy, not of pydantic.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -166,16 +167,41 @@ def json_schema() -> dict[str, Any]:
     return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PenguiFlow policy"}
 
 
-def shaped(document: Document, data: Any) -> tuple[PolicyModel | None, list[Problem]]:
-    """The policy that `data`, the document's with its variables filled, has the form of; or what is wrong with it."""
+def shaped(document: Document, data: Any) -> tuple[PolicyModel | None, list[tuple[Path, Problem]]]:
+    """The policy that `data`, the document's with its variables filled, has the form of; or what is wrong, where."""
     if not isinstance(data, dict):
-        return None, [document.problem(f"a policy is a table with the key rules, not {_kind(data)}")]
+        return None, [
+            ((), document.problem(f"a policy has to be a table with the key rules, and this is {_kind(data)}"))
+        ]
     try:
         model = PolicyModel.model_validate(data)
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_input=False)[: MOST + 1]
-        return None, list(dict.fromkeys(_problem(document, dict(error)) for error in errors))
+        return None, list(dict.fromkeys((tuple(error["loc"]), _problem(document, dict(error))) for error in errors))
     return model, []
+
+
+def without(data: Any, broken: Collection[Path]) -> tuple[PolicyModel | None, frozenset[Any]]:
+    """The policy as far as it has its form: without the keys that are broken. A rule that lacks its name, or is none,
+    is called as its place.
+
+    Returns:
+        The policy, `None` if too little is left; and what isn't as it was meant: keys, and the places of rules.
+    """
+    rules = data.get("rules")
+    kept = {key: value for key, value in data.items() if key != "rules" and (key,) not in {path[:1] for path in broken}}
+    kept["rules"] = [*rules] if isinstance(rules, list) and ("rules",) not in broken else []
+    unsure: set[Any] = {path[0] for path in broken if path[0] != "rules" or len(path) == 1}
+    for _, place, *inside in (path for path in broken if path[0] == "rules" and len(path) > 1):
+        unsure.add(place)
+        if isinstance(place, int) and place < len(kept["rules"]):
+            rule = kept["rules"][place]
+            rule = {key: rule[key] for key in rule if key not in inside[:1]} if isinstance(rule, dict) else {}
+            kept["rules"][place] = {"name": f"rules[{place}]"} | rule
+    try:
+        return PolicyModel.model_validate(kept), frozenset(unsure)
+    except ValidationError:  # there was more than one looks at
+        return None, frozenset()
 
 
 def _kind(value: Any) -> str:
@@ -196,22 +222,22 @@ def _problem(document: Document, error: dict[str, Any]) -> Problem:
     path = document.written(path)  # without the name of a union's branch, and what a single value became as a list
     found = document.at(path)
     text = str(error["msg"]).removeprefix("Value error, ")
-    return document.problem(_reworded(kind, text, found), path)
+    return document.problem(_reworded(kind, text, found, "a list" if path == ("rules",) else "a name or a list"), path)
 
 
-def _reworded(kind: str, text: str, found: Any) -> str:
+def _reworded(kind: str, text: str, found: Any, listed: str) -> str:
     wanted = {
         "string_type": "text",
         "float_type": "a number",
         "int_type": "a whole number",
-        "list_type": "a list",
+        "list_type": listed,
         "dict_type": "a table",
         "model_type": "a table",
         "bool_type": "true or false",
         "scalar": "text, a number, true, false or null",
     }.get(kind)
     if wanted is not None:
-        return f"this is {wanted}, not {shown(found)}"
+        return f"this has to be {wanted}, and it is {shown(found)}"
     if kind == "value_error":
         return text
     if kind in ("too_long", "too_short"):

@@ -13,13 +13,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from penguiflow import GraphError
+from penguiflow import Graph, GraphError
 from penguiflow_policy._cases import Case, Outcome, read_cases
-from penguiflow_policy._checks import routers_of
+from penguiflow_policy._checks import Asked, checked, routers_of
 from penguiflow_policy._diff import differences
 from penguiflow_policy._policy import Policy
-from penguiflow_policy._problems import PolicyError, meant
+from penguiflow_policy._problems import PolicyError, Problem, meant
+from penguiflow_policy._reading import examined
+from penguiflow_policy._rules import Rules
 from penguiflow_policy._schema import json_schema
+from penguiflow_policy._sources import from_file
 from penguiflow_policy._target import UsageError, loaded
 
 OK, WRONG, USAGE = 0, 1, 2
@@ -87,21 +90,33 @@ def _explain_parser(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    flows = [loaded(target) for target in options.flow]
+    graphs = [loaded(target).graph for target in options.flow]
     code = OK
     for file in options.files:
         try:
-            policy = Policy.from_file(file)
+            rules, problems = _held_against(file, graphs)
         except PolicyError as exc:
-            problems = [str(problem) for problem in exc.problems]
-        else:
-            problems = list(dict.fromkeys(problem for flow in flows for problem in policy.check_graph(flow.graph)))
-            if not problems:
-                print(f"{file}: {len(policy.rules.rules)} rules, version {policy.version}")
+            rules, problems = None, list(exc.problems)
+        if rules is not None and not problems:
+            print(f"{file}: {len(rules.rules)} rules, version {rules.version}")
         for problem in problems:
             print(problem)
             code = WRONG
     return code
+
+
+def _held_against(file: str, graphs: Sequence[Graph]) -> tuple[Rules | None, list[Problem]]:
+    """The rules of a file, and all that is wrong with them, by themselves and in these flows."""
+    document = from_file(file).load()
+    rules, problems, unsure = examined(document, os.environ)
+    if rules is None:
+        return None, problems
+    suits: list[Asked] = []
+    for graph in graphs:
+        misfits = checked(rules, document, (graph, None), suits, unsure)
+        problems += misfits
+        suits += [] if misfits else [(graph, None)]
+    return rules, list(dict.fromkeys(problems))
 
 
 def _test(options: argparse.Namespace) -> int:
