@@ -51,6 +51,7 @@ from penguiflow._node import OPEN_SEA, ROOKERY, Adjacency, Node, NodePolicy, nod
 from penguiflow._patterns import join_k, map_concurrent, predicate_router, router, subflow, union_router
 from penguiflow._registry import ModelRegistry
 from penguiflow._streaming import chunk_to_ws_json, emit_stream_events, format_sse_event, stream_flow
+from penguiflow._types import compatible
 
 if typing.TYPE_CHECKING:
     from penguiflow._explain import Explanation
@@ -109,6 +110,7 @@ __all__ = [
     "TraceHandle",
     "__version__",
     "chunk_to_ws_json",
+    "compatible",
     "create",
     "emit_stream_events",
     "format_sse_event",

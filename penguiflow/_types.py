@@ -87,9 +87,22 @@ def only_chunks(annotation: Any) -> bool:
     return bool(parts) and all(isinstance(part, type) and issubclass(part, StreamChunk) for part in parts)
 
 
+def compatible(given: Any, wanted: Any) -> bool:
+    """Whether a value of one annotation may pass as another: how `create` judges an edge.
+
+    Only what is proven wrong is: an annotation that says nothing, as `Any` does, is compatible with all, and so is one
+    with a validator of its own.
+
+    Args:
+        given: What there is: an annotation, a union or `Message[...]` of some.
+        wanted: What is asked for. pydantic's lenient conversions count, as from `str` to `int`.
+    """
+    return not disjoint(given, wanted)
+
+
 def disjoint(given: Any, wanted: Any) -> bool:
     """Whether no value of `given` can ever pass as `wanted`."""
-    if _opaque(wanted):
+    if _opaque(wanted) or _opaque(given):
         return False
     sources = [part for part in payloads(given) if part is not type(None) and part is not None]
     targets = payloads(wanted)
@@ -97,7 +110,7 @@ def disjoint(given: Any, wanted: Any) -> bool:
 
 
 def _apart(source: Any, target: Any) -> bool:
-    source, target = typing.get_origin(source) or source, typing.get_origin(target) or target
+    source, target = _class_of(source), _class_of(target)
     if not (isinstance(source, type) and isinstance(target, type)) or _structural(source) or _structural(target):
         return False
     if issubclass(source, target) or issubclass(target, source):
@@ -109,8 +122,15 @@ def _apart(source: Any, target: Any) -> bool:
     return (_FAMILY.get(source), _FAMILY[target]) not in _LENIENT
 
 
+def _class_of(annotation: Any) -> Any:
+    """The class without its parameters: pydantic may read a `Page[float]` off a `Page[int]`."""
+    plain = typing.get_origin(annotation) or annotation
+    return getattr(plain, "__pydantic_generic_metadata__", {}).get("origin") or plain
+
+
 def _structural(cls: type) -> bool:
-    return typing.is_typeddict(cls) or getattr(cls, "_is_protocol", False)
+    """Whether it says what a value looks like and not of which class it is: a TypedDict, whoever's, or a protocol."""
+    return hasattr(cls, "__required_keys__") or getattr(cls, "_is_protocol", False)
 
 
 def _opaque(annotation: Any) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, TypeVar
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, RootModel, model_validator
+from pydantic import AfterValidator, BaseModel, Field, GetCoreSchemaHandler, RootModel, model_validator
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
+from typing_extensions import TypedDict
 
 from penguiflow import (
     WM,
@@ -20,6 +21,7 @@ from penguiflow import (
     Message,
     Node,
     StreamChunk,
+    compatible,
     create,
     join_k,
     node,
@@ -40,6 +42,17 @@ class Narrow(Query):
 
 class Topic(BaseModel):
     name: str
+
+
+class Told(TypedDict):  # the one that pydantic asks for before Python 3.12
+    text: str
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Page(BaseModel, Generic[ItemT]):
+    item: ItemT
 
 
 class Anything(BaseModel):
@@ -189,11 +202,22 @@ def test_provably_disjoint_types_on_an_edge_are_reported_with_a_hint(gives: Any,
         (StreamChunk, StreamChunk),
         (Query, StreamChunk),  # gets chunks, and nothing else
         (Annotated[str, Field(max_length=3)], str),
+        (Annotated[int, AfterValidator(Query.model_validate)], Query),
+        (Page[int], Page[float]),  # pydantic reads the one off the other
+        (Page[int], Page[Any]),
+        (Page, Page[int]),
+        (str, Told),
+        (Told, str),
     ],
     ids=str,
 )
 def test_what_may_fit_or_cannot_be_resolved_is_not_reported(gives: Any, takes: Any):
     create(giver(gives).to(taker(takes)))
+
+
+def test_whoever_asks_is_told_what_an_edge_would_be():
+    assert compatible(Query | Topic, Message[Topic])
+    assert not compatible(Query, Topic)
 
 
 @pytest.mark.parametrize("takes", [Slug, ShortSlug, Label])
