@@ -55,6 +55,7 @@ from penguiflow import (
     TraceCancelled,
     TraceHandle,
     chunk_to_ws_json,
+    compatible,
     create,
     emit_stream_events,
     format_sse_event,
@@ -332,6 +333,7 @@ async def helpers(flow: PenguiFlow, ctx: Context) -> None:
     assert_type(subflow("s", flow), Node[..., Any])
     subflow("s", bare)  # type: ignore[arg-type]
     assert_type(format_sse_event(StreamChunk(stream_id="s", seq=0, text=""), event_name="e", retry_ms=5), str)
+    assert_type(compatible(int | None, str), bool)
     assert_type(chunk_to_ws_json(StreamChunk(stream_id="s", seq=0, text=""), extra={}), str)
     async for item in stream_flow(flow, 1, timeout=5, include_final=True):
         assert_type(item, Any)
