@@ -27,6 +27,7 @@ SOURCES = [
 ]
 PYTHONS_OWN = {"TypeError: 'module' object is not callable", "ImportError: cannot import name …"}
 PYTHONS_OWN |= {"attached to a different loop", "ask"}
+PYTHONS_OWN |= {"AttributeError: 'function' object has no attribute 'to'"}
 
 
 def commands(command: Any = None, path: str = "penguiflow") -> Iterator[tuple[str, set[str]]]:
