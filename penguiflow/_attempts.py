@@ -44,8 +44,11 @@ async def run_node(parcel: Parcel, failure: BaseException | None = None) -> Any:
     except FlowError as error:
         closed(parcel, "node_failed", error)
         raise
-    except BaseException:
-        interrupted(parcel)
+    except BaseException as exc:
+        if _ended_from_outside(parcel, exc):
+            interrupted(parcel)
+        else:
+            closed(parcel, "node_failed", exc)
         raise
     finally:
         failure = None  # its traceback holds this frame: no cycle may remain
@@ -83,6 +86,10 @@ async def _attempts(parcel: Parcel, failure: BaseException | None) -> Any:
 def _is_ours(trace: Trace, exc: BaseException) -> bool:
     """Whether the exception ends the task, and is no `CancelledError` out of something that the node awaited."""
     return trace.outcome is not None or not is_stray(exc)
+
+
+def _ended_from_outside(parcel: Parcel, exc: BaseException) -> bool:
+    return isinstance(exc, asyncio.CancelledError) or parcel._trace.outcome is not None
 
 
 async def _attempt(parcel: Parcel) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penguiflow._errors import FlowError
 from penguiflow._events import NO_DEPTHS, NOTHING, FlowEvent
 from penguiflow._parcel import Parcel
 from penguiflow._run import Run
@@ -76,7 +75,7 @@ def started(parcel: Parcel) -> None:
     node_event("node_start", parcel, now, None, (now - parcel._since) * 1e3 if parcel._since else 0.0)
 
 
-def closed(parcel: Parcel, kind: str, error: FlowError | None = None) -> None:
+def closed(parcel: Parcel, kind: str, error: BaseException | None = None) -> None:
     """A node run is over, by itself or, if that was decided meanwhile, by its trace's outcome: say so once."""
     if not parcel._number or parcel._closed:
         return

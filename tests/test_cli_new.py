@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penguiflow.cli import copying
-from penguiflow.cli.copying import copied
+from penguiflow.cli.copying import copied, template
 from penguiflow.cli.speech import Complaint
 from tests.utils.commandline import invoke, sentence, workplace
 
@@ -136,6 +136,25 @@ def test_a_bad_name_is_refused_with_a_good_one(source, tmp_path, name, hint):
     assert caught.value.code == 2
     assert hint in caught.value.text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["observer", "policy"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("true", "True can't name a class"),
+        ("none", "None can't name a class"),
+        ("viz", "penguiflow-viz is there already"),
+        ("policy", "penguiflow-policy is there already"),
+        ("conformance", "the template has a test_conformance.py already"),
+    ],
+)
+def test_a_name_that_would_break_the_copy_is_refused(source, tmp_path, name, why, kind):
+    with pytest.raises(Complaint) as caught:
+        copied(template(), name, tmp_path / "out", kind)
+    assert caught.value.code == 2
+    assert why in caught.value.text
+    assert not [*tmp_path.glob("out/*")]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("make-template", "observer"), ("targets", "policy")])

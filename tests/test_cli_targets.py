@@ -91,12 +91,30 @@ def test_a_wrong_name_is_wrong_usage_and_said_in_a_sentence(target, said):
     assert sentence("run", target, "--input", "7", code=2).startswith(said)
 
 
+SILENT = """
+class Silent(BaseException):
+    def __str__(self):
+        raise ValueError
+    __repr__ = __str__
+"""
+
+
+def test_what_is_no_flow_and_cannot_be_shown_is_named_by_its_type():
+    write("odd.py", SILENT + "flow = Silent()\n")
+    assert sentence("run", "odd:flow", "--input", "7", code=2).startswith("odd:flow is a Silent, and no flow: name")
+
+
 @pytest.mark.parametrize(
     ("target", "code", "said"),
     [
         ("bad:flow", "1 / 0\n", "bad can't be imported: ZeroDivisionError: division by zero ("),
         ("bad:flow", "import no_such_thing\n", "bad can't be imported: ModuleNotFoundError: No module named 'no_such_"),
         ("bad.py:flow", "raise SystemExit(4)\n", "bad.py can't be imported: SystemExit: 4 ("),
+        ("bad.py:flow", "import pytest\npytest.importorskip('nothing')\n", "bad.py can't be imported: Skipped: could"),
+        ("bad:flow", "import asyncio\nraise asyncio.CancelledError\n", "bad can't be imported: CancelledError ("),
+        ("bad:flow", "def __getattr__(name):\n    raise LookupError(name)\n", "bad:flow can't be read: LookupError: "),
+        ("bad:flow", SILENT + "raise Silent\n", "bad can't be imported: Silent: (it can't be shown as text) ("),
+        ("bad:flow", SILENT + "def flow():\n    raise Silent\n", "bad:flow() raised: Silent: (it can't be shown"),
         ("bad:flow", "def flow(:\n", "bad can't be imported: SyntaxError: invalid syntax"),
         ("one:raises", "", "one:raises() raised: LookupError: no configuration ("),
         ("bad:flow", "from penguiflow import create\nflow = create()\n", "bad can't be imported: the graph has"),

@@ -24,7 +24,7 @@ FOR_TYPES = {
 }
 
 # The command line stands beside the kernel: it asks these what no public name tells.
-CLI_MAY_ASK = {"_discovery", "_events", "_host", "_impls", "_loading", "_names", "_settings", "_weighing"}
+CLI_MAY_ASK = {"_discovery", "_errors", "_events", "_host", "_impls", "_loading", "_names", "_settings", "_weighing"}
 
 # Private modules whose public names have tests of their own.
 TESTED_ALONE = {"_types", "_channel"}

@@ -8,6 +8,7 @@ whole copy is there in the end, or nothing is.
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import shlex
 import shutil
@@ -29,6 +30,7 @@ _WORD = re.compile(r"[Tt]emplate")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LEFT_OUT = ("__pycache__", "*.pyc", ".*_cache", ".venv*", "*.egg-info", "dist", "build", ".git", ".coverage")
 _PREFIX = "penguiflow-"
+_OURS = ("asgi", "mlflow", "otel", "policy", "prometheus", "viz")  # distributions of this project
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ def _refuse_bad(name: str) -> None:
             f"{name!r} is no name for a plugin: small letters, digits and single hyphens, as in slow-nodes{said}", USAGE
         )
 
+    if name in _OURS or keyword.iskeyword(_title(name)):
+        why = f"{_PREFIX}{name} is there already" if name in _OURS else f"{_title(name)} can't name a class"
+        raise Complaint(f"{name!r} is no name for a new plugin, since {why}: choose another one", USAGE)
+
 
 def _become(draft: Path, kind: Kind) -> None:
     """Make another kind of an observer's copy, and leave no kind's own folder in it."""
@@ -146,6 +152,8 @@ def _renamed(folder: Path, name: str) -> None:
             _rewritten(path, name)
         title = spelled(path.name, name, path.suffix == ".py" or path.is_dir())
         if title != path.name:
+            if path.with_name(title).is_file():
+                raise Complaint(f"the template has a {title} already: choose another name than {name!r}", USAGE)
             path.rename(path.with_name(title))
 
 

@@ -18,6 +18,8 @@ from typing import Any, TextIO
 import pydantic
 from pydantic import TypeAdapter
 
+from penguiflow._errors import typed
+
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _LIBRARY = str(Path(traceback.__file__).parent)
@@ -112,7 +114,7 @@ def duration(milliseconds: float) -> str:
 
 def told(exc: BaseException) -> str:
     """An exception in a line: its kind and what it says."""
-    return f"{type(exc).__name__}: {exc}".rstrip(": ")
+    return typed(exc).rstrip(": ")
 
 
 def place(exc: BaseException) -> str | None:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from penguiflow import GraphError, PenguiFlow, PluginError
-from penguiflow.cli.speech import USAGE, WRONG, Complaint, located
+from penguiflow.cli.speech import USAGE, WRONG, Complaint, OutputError, located
 
 SHAPE = "module:flow or path/to/file.py:flow"
 
@@ -49,7 +49,9 @@ def _module(name: str) -> ModuleType:
                 f"there is no module {exc.name!r} here or among what is installed{_beside(name)}", USAGE
             ) from None
         raise _broken(name, exc) from None
-    except (Exception, SystemExit) as exc:
+    except (KeyboardInterrupt, OutputError):
+        raise
+    except BaseException as exc:  # pytest's skip, for one, stands beside Exception
         raise _broken(name, exc) from None
 
 
@@ -73,7 +75,9 @@ def _file(name: str) -> ModuleType:
     sys.modules[title] = module  # annotations of its nodes are resolved there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as exc:
+    except (KeyboardInterrupt, OutputError):
+        raise
+    except BaseException as exc:
         sys.modules.pop(title, None)
         raise _broken(name, exc) from None
     return module
@@ -101,6 +105,8 @@ def _found(module: ModuleType, where: str, attribute: str) -> Any:
             found = getattr(found, name)
         except AttributeError:
             raise Complaint(f"{where} has no {attribute!r}{_meant(module, attribute)}", USAGE) from None
+        except Exception as exc:
+            raise Complaint(f"{where}:{attribute} can't be read: {_why(exc)}", WRONG) from None
     return found
 
 
@@ -118,20 +124,29 @@ def _is_own_function(thing: Any, module: ModuleType) -> bool:
     return inspect.isfunction(thing) and thing.__module__ == module.__name__
 
 
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
 def _flow(found: Any, target: str) -> PenguiFlow:
     if isinstance(found, PenguiFlow):
         return found
     if inspect.iscoroutinefunction(found):
         raise Complaint(f"{target} is async: name a flow, or a plain function that returns one", USAGE)
     if inspect.isclass(found) or not callable(found):
-        raise Complaint(f"{target} is {found!r:.80}, and no flow: name a flow, or a function that returns one", USAGE)
+        raise Complaint(f"{target} is {_shown(found)}, and no flow: name a flow, or a function that returns one", USAGE)
     _refuse_arguments(found, target)
     try:
         made = found()
-    except (Exception, SystemExit) as exc:
+    except (KeyboardInterrupt, OutputError):
+        raise
+    except BaseException as exc:
         raise Complaint(f"{target}() raised: {_why(exc)}", WRONG) from None
     if not isinstance(made, PenguiFlow):
-        raise Complaint(f"{target}() returned {made!r:.80}, and no flow", USAGE)
+        raise Complaint(f"{target}() returned {_shown(made)}, and no flow", USAGE)
     return made
 
 

@@ -450,3 +450,20 @@ async def test_a_failure_is_logged_where_the_streams_reader_left_without_hearing
 
 async def stream_result(stream):
     return stream.result
+
+
+@pytest.mark.parametrize("exits", [GeneratorExit(), type("Odd", (BaseException,), {})("odd")], ids=repr)
+@in_time
+async def test_a_node_that_fails_its_trace_beside_exception_is_shown_as_the_one_that_failed(exits):
+    @node
+    async def leaves(x: int):
+        raise exits
+
+    recorder = Recorder()
+    async with create(leaves, on_event=recorder) as flow:
+        with pytest.raises(FlowError) as caught:
+            await flow.ask(1)
+    assert caught.value.original_exc is exits
+    (event,) = recorder.of("node_failed")
+    assert (event.node_name, event.error) == ("leaves", exits)
+    recorder.assert_lawful()

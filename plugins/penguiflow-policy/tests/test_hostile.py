@@ -28,6 +28,10 @@ MANY_CONDITIONS = "".join(
     for i in range(1000)
 )
 HOSTILE: dict[str, tuple[str, str]] = {
+    "toml a number of 20,000 bits": (
+        ".toml",
+        f"rules = [{{name='a', route='x', match={{'payload.x'=0x{'f' * 5000}}}}}]",
+    ),
     "yaml a list in a list in a list": (".yaml", "[" * (MIB - 1)),
     "yaml a table in a table in a table": (".yaml", "{a: " * (MIB // 4 - 1)),
     "yaml key of a key of a key": (".yaml", "? " * (MIB // 2 - 1)),

@@ -45,6 +45,13 @@ def test_shares_over_100000_keys_are_what_they_should_be():
     assert within(Counter(drawn(canary, KEYS))["b"], 0.025, KEYS)
 
 
+def test_a_key_may_be_a_number_too_long_to_be_written_in_decimal():
+    made = policy(rule("ab", split={"a": 50, "b": 50}, by="payload.x"))
+    first, again = (targets(made.select(request({"x": 10**5000}, trace_id=trace))) for trace in ("one", "other"))
+    assert first == again
+    assert first is not None
+
+
 def test_two_rules_draw_independently_unless_they_share_a_salt():
     names = {"by": "tenant", "split": {"a": 50, "b": 50}}
     one, two = (drawn(policy(rule(name, **names)), 10_000) for name in ("one", "two"))

@@ -218,11 +218,16 @@ def _targets(rule: Rule, request: RoutingRequest, now: float, health: Health) ->
     return targets if rule.fallback is None else _sound(targets, rule.fallback, health, request.flow_name)
 
 
+_LONG = 4096  # bits: Python writes no longer number in decimal
+
+
 def key_text(rule: Rule, request: RoutingRequest, now: float) -> str:
     """The key of a message's share; its trace's id if it has none."""
     value = None if rule.by is None else bare(rule.by(request, now))
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 1.0 is 1, as in `match`
+    if isinstance(value, int) and value.bit_length() > _LONG:
+        return hex(value)
     return str(value) if isinstance(value, str | int | float) else request.trace_id
 
 

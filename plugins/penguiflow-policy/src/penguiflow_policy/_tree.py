@@ -17,6 +17,7 @@ from penguiflow_policy._problems import PolicyError, Problem, shown, spelled
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_PARTS = 50_000
+MAX_BITS = 1024  # of a whole number: Python writes no very long one in decimal
 
 Path = tuple[str | int, ...]
 
@@ -137,6 +138,8 @@ def check_bounds(data: Any, source: str) -> None:
             raise refused(source, f"it is nested more than {MAX_DEPTH} deep or has more than {MAX_PARTS} values")
         if isinstance(value, datetime.datetime | datetime.date | datetime.time):
             raise refused(source, f"{value} is a date, and no rule has one: put it in quotes")
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise refused(source, f"it has a number of more than {MAX_BITS} bits, and no rule needs one")
         inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
         todo.extend((item, depth + 1) for item in inside)
 
