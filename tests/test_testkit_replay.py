@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from penguiflow import WM, Budget, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
+from penguiflow import WM, Budget, Context, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
 from penguiflow.testkit import UNSET, Act, Attempt, FakeNode, Recording, Run, arecord, record, replay, to_pytest
 from tests.utils import bazaar
 from tests.utils.bazaar import Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Wish
@@ -92,6 +92,18 @@ def test_what_a_node_changes_later_is_recorded_as_it_was():
     recording = record(create(Node(spoils).to(Node(spoils_more))), [1])
     assert [(run.takes, run.attempts[0].returns) for run in recording.runs] == [([1], [1, 3]), ([1, 3], [1, 3, 4])]
     assert recording.message == [1]
+
+
+def test_targets_that_can_be_read_only_once_get_their_messages():
+    async def sends(x: int, ctx: Context) -> None:
+        await ctx.emit(x, to=(name for name in ["b"]))
+        ctx.emit_nowait(x + 1, to=iter([b]))
+        await ctx.emit_chunk("text", to=iter(["Rookery"]))
+
+    b = Node(same.func, "b")
+    recording = record(create(Node(sends).to(b, Node(same.func, "c"))), Message(payload=1))
+    assert (recording.played.outputs, recording.played.chunks) == ([1, 2], ["text"])
+    assert [act.options.get("to") for act in recording.runs[0].attempts[0].acts] == [["b"], ["b"], ["Rookery"]]
 
 
 async def test_inside_a_loop_it_is_awaited_and_begins_before_the_flow():
