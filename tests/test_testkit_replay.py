@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,44 @@ def test_every_act_is_done_again():
     played = replay(create(a.to(b)), Message(payload=1), runs)
     assert (played.outputs, played.metas) == ([5, 6, 7], [{}, {}, {"k": "v"}])
     assert (played.chunks, played.took_s) == (["text"], 6)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        Attempt(0, returns=[1]),
+        Attempt(0, acts=[Act(0, "emit", [1])], returns=None),
+        Attempt(0, acts=[Act(0, "emit_nowait", [1])], returns=None),
+        Attempt(0, acts=[Act(0, "yield", [1])], returns=None),
+    ],
+    ids=["returns", "emit", "emit_nowait", "yield"],
+)
+def test_a_node_that_runs_itself_spoils_no_recorded_value(attempt: Attempt):
+    async def spoils(items: Any) -> Any:
+        items.append(2)
+        return items
+
+    async def gives(items: Any) -> AsyncIterator[Any]:
+        yield items
+
+    a = Node(gives if attempt.acts and attempt.acts[0].kind == "yield" else same.func, "a")
+    flow, message = create(a.to(Node(spoils))), [0]
+    for _ in range(2):
+        assert replay(flow, message, [Run("a", [0], [attempt]), Run("spoils", [1])]).outputs == [[1, 2]]
+
+
+def test_a_replay_spoils_neither_its_message_nor_recorded_annotations():
+    async def spoils(message: Message[Any]) -> Message[Any]:
+        message.payload.append(2)
+        message.meta["seen"].append(2)
+        return message
+
+    runs = [Run("a"), Run("b", [1, 2], [Attempt(0, returns=[5], acts=[Act(0, "meta", {"seen": [1]})])]), Run("c", [5])]
+    message = Message(payload=[1], meta={"seen": [0]})
+    flow = create(Node(spoils, "a").to(b := Node(same.func, "b")), b.to(Node(spoils, "c")))
+    for _ in range(2):
+        played = replay(flow, message, runs)
+        assert (played.outputs, played.metas) == ([[5, 2]], [{"seen": [1, 2]}])
 
 
 @pytest.mark.parametrize(
