@@ -8,13 +8,14 @@ import dataclasses
 import datetime
 import math
 import pathlib
+import re
 import subprocess
 import sys
 import zoneinfo
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, SecretStr
@@ -22,7 +23,7 @@ from pydantic import BaseModel, SecretStr
 from penguiflow import WM, Budget, Context, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
 from penguiflow.testkit import UNSET, Act, Attempt, FakeNode, Recording, Run, arecord, record, replay, to_pytest
 from tests.utils import bazaar
-from tests.utils.bazaar import Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Wish
+from tests.utils.bazaar import Box, Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Visitor, Wish
 from tests.utils.nodes import nap, same
 
 ROOT = Path(__file__).parents[1]
@@ -332,6 +333,12 @@ class Colour(BaseModel):
     parent: Colour | None = None
 
 
+def deep(levels: int, innermost: Any = 0) -> Any:
+    for _ in range(levels):
+        innermost = [innermost]
+    return innermost
+
+
 VALUES = [
     None,
     True,
@@ -365,6 +372,10 @@ VALUES = [
     Wish(text="x", kind=Kind.FISH, labels=["a"]),
     Colour(name="teal", parent=Colour(name="blue")),
     Message[Wish](payload=Wish(text="x"), meta={"a": 1}).payload,
+    Visitor.model_validate({"userName": "me"}),
+    Box[int | None](item=None),
+    Box[list[str | int] | dict[str, Box[Kind]]](item={"a": Box[Kind](item=Kind.FISH)}),
+    deep(60),
 ]
 
 
@@ -377,6 +388,44 @@ def test_a_value_comes_back_equal_from_the_file(value: Any, tmp_path: Path):
     assert (run.takes, run.attempts[0].returns) == (value, value)
     assert type(run.takes) is type(value)
     assert formatted(source)
+
+
+def self_containing() -> list[Any]:
+    items: list[Any] = []
+    items.append(items)
+    return items
+
+
+class Hostile(BaseModel):
+    def __repr_args__(self) -> Any:
+        raise RuntimeError("nothing for you")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("nothing for you")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10**5000, r"a int that can't be written \(ValueError\)"),
+        (self_containing(), "values in values, more than 80 deep"),
+        (deep(500), "values in values, more than 80 deep"),
+        (deep(70, frozenset([frozenset([frozenset()])])), None),
+        (Hostile(), "a Hostile that can't be written .RuntimeError"),
+        (Visitor.model_validate({"userName": "me", "deep": [{"a": 1}]}), "a Visitor that can't be made again"),
+        (Box[Literal["a"]](item="a"), "typing.Literal, which is no class"),
+        (type(None), "which no test can import"),
+    ],
+    ids=["digits", "cycle", "deep", "brackets", "hostile", "alias-path", "literal", "NoneType"],
+)
+def test_a_node_runs_itself_whatever_it_gave(value: Any, text: str | None, tmp_path: Path):
+    flow = create(Node(same.func, "first").to(Node(same.func, "last")), name="odd")
+    recording = record(flow, 1)
+    runs = (Run("first", 1, [Attempt(0, returns=value)]), Run("last", value, [Attempt(0, returns=1)]))
+    source = to_pytest(dataclasses.replace(recording, runs=runs), f"{WHERE}:built")
+    ast.parse(source)
+    assert ("# first runs itself: what it gave has " in source) == (text is not None)
+    assert text is None or re.search(text, source)
 
 
 @pytest.mark.parametrize("name", FLOWS)
