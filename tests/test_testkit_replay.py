@@ -6,13 +6,14 @@ import ast
 import asyncio
 import dataclasses
 import datetime
+import importlib
 import math
 import pathlib
 import re
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -428,6 +429,82 @@ def test_a_node_runs_itself_whatever_it_gave(value: Any, text: str | None, tmp_p
     assert text is None or re.search(text, source)
 
 
+LAB = """
+import decimal, uuid
+from typing import Any
+from pydantic import BaseModel
+from penguiflow import create, node
+
+class Run(BaseModel):
+    distance: int
+    class Lap(BaseModel):
+        time: int
+
+class Attempt(BaseModel):
+    run: Run
+
+class Decimal(BaseModel):
+    digits: int
+
+class TimeoutError(Exception):
+    pass
+
+@node(name="replay")
+async def same(x: Any) -> Any:
+    return x
+
+replay = create(same, name="replay")
+
+def flow():
+    return create(same, name="replay")
+
+def played():
+    return flow()
+
+RUNS = test_replay_completed = replay
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module that has names of the kit's, and another with the same names."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("lab", "annex"):
+        (tmp_path / f"{name}.py").write_text(LAB, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.import_module("annex")
+    yield importlib.import_module("lab")
+    del sys.modules["lab"], sys.modules["annex"]
+
+
+@pytest.mark.parametrize("where", ["replay", "flow", "played", "RUNS", "test_replay_completed"])
+def test_whatever_has_the_name_of_something_else_has_a_number_in_the_file(where: str, lab: Any, tmp_path: Path):
+    annex = sys.modules["annex"]
+    message = [
+        lab.Attempt(run=lab.Run(distance=1)),
+        annex.Attempt(run=annex.Run(distance=2)),
+        [lab.Run.Lap(time=3), lab.Decimal(digits=4), Decimal("5.0")],
+        Box[lab.Run](item=lab.Run(distance=6)),
+    ]
+    source = to_pytest(record(lab.replay, message), f"lab:{where}")
+    assert "Attempt_2(run=Run_2(distance=1))" in source
+    assert "Attempt_3(run=Run_3(distance=2))" in source
+    assert "from lab import Run as Run_2\n" in source
+    code, said = outcome(source, tmp_path)
+    assert code == 0, f"{said}\n{source}"
+    assert formatted(source)
+    assert sorted_as_it_should_be(source, tmp_path / "elsewhere")
+
+
+def test_an_error_that_has_the_name_of_pythons_own_is_not_taken_for_it(lab: Any, tmp_path: Path):
+    runs = (Run("replay", 1, [Attempt(0, raises=lab.TimeoutError("lab's"))]),)
+    source = to_pytest(dataclasses.replace(record(lab.replay, 1), runs=runs), "lab:replay")
+    names: dict[str, Any] = {}
+    exec(compile(source, "recorded.py", "exec"), names)
+    assert type(names["RUNS"][0].attempts[0].raises) is lab.TimeoutError
+    assert "raises=TimeoutError_2(" in source
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_formatters_leave_the_file_as_it_is(name: str):
     source = to_pytest(record(*FLOWS[name]), f"{WHERE}:{name}", folder="..")
@@ -440,6 +517,16 @@ def formatted(source: str, *options: str) -> bool:
     command = [sys.executable, "-m", "ruff", "format", "--isolated", *options, "-"]
     done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert done.stdout == source
+    return True
+
+
+def sorted_as_it_should_be(source: str, cwd: Path) -> bool:
+    """Whether ruff finds no import in another's place."""
+    cwd.mkdir()
+    own = 'lint.isort.known-first-party=["annex", "lab", "tests"]'
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=I,F", "--config", own, "--diff", "-"]
+    done = subprocess.run(command, input=source, cwd=cwd, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
     return True
 
 

@@ -40,11 +40,16 @@ class Writer:
     """Writes values, and notes what has to be imported for them.
 
     Attributes:
-        imports: Names by the module that they come from.
+        imports: Names by the module that they come from, each with the name that it has in the file.
+
+    Args:
+        reserved: Names that the file has already, by the module that they come from.
     """
 
-    def __init__(self) -> None:
-        self.imports: dict[str, dict[str, None]] = {}
+    def __init__(self, reserved: Mapping[str, Iterable[str]] | None = None) -> None:
+        self.imports: dict[str, dict[str, str]] = {}
+        taken = {"builtins": dir(builtins), **(reserved or {})}
+        self._owners: dict[str, tuple[str, str]] = {name: (home, name) for home in taken for name in taken[home]}
         self._depth: int = 0
 
     def write(self, value: Any) -> str:
@@ -84,8 +89,7 @@ class Writer:
         if kind in _DATES:
             return self._date(value)
         if kind in _BY_REPR:
-            self.imported(_BY_REPR[kind], kind.__name__)
-            return repr(value)
+            return self.imported(_BY_REPR[kind], kind.__name__) + repr(value).removeprefix(kind.__name__)
         if isinstance(value, pathlib.PurePath):
             return self._call(kind, [str(value)], {})
         return self._object(value, kind)
@@ -178,8 +182,7 @@ class Writer:
             found = getattr(found, part, None)
         if found is not kind or kind.__module__ == "__main__":
             raise Unwritable(f"{kind.__module__}.{kind.__qualname__}, which no test can import")
-        self.imported(_public_home(kind), first)
-        return qualname
+        return ".".join([self.imported(_public_home(kind), first), *rest])
 
     def _argument(self, kind: Any) -> str:
         """What a generic class is of."""
@@ -188,9 +191,14 @@ class Writer:
             return "None" if kind is types.NoneType else self.name(kind)
         return " | ".join(args) if origin in (Union, types.UnionType) else f"{self.name(origin)}[{', '.join(args)}]"
 
-    def imported(self, module: str, name: str) -> None:
-        """Note an import of a name."""
-        self.imports.setdefault(module, {})[name] = None
+    def imported(self, module: str, name: str) -> str:
+        """Note an import of a name, and say what it is called in the file: a name of two things has a number."""
+        mine, number = name, 1
+        while self._owners.setdefault(mine, (module, name)) != (module, name):
+            number += 1
+            mine = f"{name}_{number}"
+        self.imports.setdefault(module, {})[name] = mine
+        return mine
 
     def module(self, name: str) -> None:
         """Note an import of a module."""
