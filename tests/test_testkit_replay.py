@@ -377,6 +377,12 @@ VALUES = [
     Box[int | None](item=None),
     Box[list[str | int] | dict[str, Box[Kind]]](item={"a": Box[Kind](item=Kind.FISH)}),
     deep(60),
+    Box[datetime.date](item=datetime.date(2024, 1, 1)),
+    [datetime.date, datetime.datetime(2024, 1, 1), Decimal("1.5"), datetime.timedelta],
+    Box[list[datetime.datetime] | Decimal](
+        item=[datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))]
+    ),
+    [zoneinfo.ZoneInfo, datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))],
 ]
 
 
@@ -389,6 +395,7 @@ def test_a_value_comes_back_equal_from_the_file(value: Any, tmp_path: Path):
     assert (run.takes, run.attempts[0].returns) == (value, value)
     assert type(run.takes) is type(value)
     assert formatted(source)
+    assert sorted_as_it_should_be(source, tmp_path / "elsewhere")
 
 
 def self_containing() -> list[Any]:
@@ -461,7 +468,7 @@ def flow():
 def played():
     return flow()
 
-RUNS = test_replay_completed = replay
+RUNS = test_replay_completed = datetime = sys = replay
 """
 
 
@@ -494,6 +501,14 @@ def test_whatever_has_the_name_of_something_else_has_a_number_in_the_file(where:
     assert code == 0, f"{said}\n{source}"
     assert formatted(source)
     assert sorted_as_it_should_be(source, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("where", ["datetime", "sys"])
+def test_a_flow_that_has_the_name_of_a_module_is_not_taken_for_it(where: str, lab: Any, tmp_path: Path):
+    source = to_pytest(record(lab.replay, datetime.date(2024, 1, 1)), f"lab:{where}", folder=".")
+    code, said = outcome(source, tmp_path)
+    assert code == 0, f"{said}\n{source}"
+    assert formatted(source)
 
 
 def test_an_error_that_has_the_name_of_pythons_own_is_not_taken_for_it(lab: Any, tmp_path: Path):

@@ -28,6 +28,7 @@ from penguiflow.testkit._layout import quoted
 _PLAIN = (bool, int, bytes, type(None))
 _BY_REPR = {decimal.Decimal: "decimal", uuid.UUID: "uuid"}
 _DATES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
+_MODULES = ("datetime", "pathlib", "sys", "zoneinfo")  # what a file may import as such
 _DEEPEST = 80  # values in values: Python reads no more than 200 brackets in brackets
 _OF_MESSAGE = ("payload", "headers", "meta", "budget")
 
@@ -41,6 +42,7 @@ class Writer:
 
     Attributes:
         imports: Names by the module that they come from, each with the name that it has in the file.
+        modules: Modules that are imported as such.
 
     Args:
         reserved: Names that the file has already, by the module that they come from.
@@ -48,7 +50,8 @@ class Writer:
 
     def __init__(self, reserved: Mapping[str, Iterable[str]] | None = None) -> None:
         self.imports: dict[str, dict[str, str]] = {}
-        taken = {"builtins": dir(builtins), **(reserved or {})}
+        self.modules: set[str] = set()
+        taken = {"builtins": dir(builtins), "import": _MODULES, **(reserved or {})}
         self._owners: dict[str, tuple[str, str]] = {name: (home, name) for home in taken for name in taken[home]}
         self._depth: int = 0
 
@@ -176,6 +179,9 @@ class Writer:
         qualname: str = kind.__qualname__
         if getattr(builtins, qualname, None) is kind:
             return qualname
+        if kind.__module__ == "datetime" and kind in _DATES:
+            self.module("datetime")
+            return f"datetime.{qualname}"
         first, *rest = qualname.split(".")
         found: Any = sys.modules.get(kind.__module__)
         for part in (first, *rest):
@@ -202,7 +208,7 @@ class Writer:
 
     def module(self, name: str) -> None:
         """Note an import of a module."""
-        self.imports.setdefault(name, {})
+        self.modules.add(name)
 
 
 def _public_home(kind: type) -> str:

@@ -90,22 +90,20 @@ def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[
     names += ["assert_retries"] if recording.retries else []
     for one in names:
         writer.imported(_KIT, one)
-    plain = [module for module, found in sorted(writer.imports.items()) if not found]
-    modules = sorted({*plain, *(("sys", "pathlib") if folder is not None else ())})
+    modules = sorted({*writer.modules, *(("sys", "pathlib") if folder is not None else ())})
     yield from (f"import {module}" for module in modules)
     if folder is not None:
         yield ""
         below = "" if folder == "." else f" / {quoted(folder)}"
         yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent{below}))"
-    if modules:
+    if modules and (folder is not None or not any(_origin(module) == 0 for module in writer.imports)):
         yield ""
     sections: dict[int, list[str]] = {}
     for module, found in sorted(writer.imports.items()):
-        if found:
-            origin = _origin(module)
-            if folder is not None:
-                origin = min(1, origin)  # what is imported by way of sys.path looks installed to sorters
-            sections.setdefault(origin, []).extend(_imports(module, found))
+        origin = _origin(module)
+        if folder is not None:
+            origin = min(1, origin)  # what is imported by way of sys.path looks installed to sorters
+        sections.setdefault(origin, []).extend(_imports(module, found))
     yield "\n\n".join("\n".join(lines) for _, lines in sorted(sections.items()))
 
 
