@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 import selectors
 import socket
 import sys
@@ -492,6 +493,32 @@ def test_a_deadlock_names_the_tasks_and_their_places():
     with virtual_time(), pytest.raises(RuntimeError, match="a deadlock") as caught:
         asyncio.run(main())
     assert "\n  vain waits in forever, " in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e300])
+def test_a_timer_that_is_never_due_is_no_way_out_of_a_deadlock(seconds: float):
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(HOUR, print).cancel()  # one that is due, but cancelled, is none either
+        await asyncio.sleep(seconds)
+
+    with virtual_time() as clock, pytest.raises(RuntimeError, match="a deadlock"):
+        asyncio.run(main())
+    assert clock.elapsed < HOUR
+
+
+def test_whoever_sleeps_for_ever_waits_for_the_others():
+    async def main() -> int:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            await asyncio.sleep(HOUR)
+            group.cancel_scope.cancel()
+        return 1
+
+    with virtual_time() as clock:
+        assert asyncio.run(main()) == 1
+        assert clock.elapsed == pytest.approx(HOUR)
+        with pytest.raises(RuntimeError, match="a deadlock"):
+            asyncio.run(anyio.sleep_forever())
 
 
 def test_a_loop_that_is_not_asyncios_own_is_refused():

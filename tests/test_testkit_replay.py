@@ -6,23 +6,25 @@ import ast
 import asyncio
 import dataclasses
 import datetime
+import importlib
 import math
 import pathlib
+import re
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from penguiflow import WM, Budget, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
+from penguiflow import WM, Budget, Context, FlowError, FlowErrorCode, Headers, Message, Node, PenguiFlow, create, node
 from penguiflow.testkit import UNSET, Act, Attempt, FakeNode, Recording, Run, arecord, record, replay, to_pytest
 from tests.utils import bazaar
-from tests.utils.bazaar import Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Wish
+from tests.utils.bazaar import Box, Deal, Kind, Login, Offer, Opaque, Refused, Rights, Slot, Visitor, Wish
 from tests.utils.nodes import nap, same
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +96,18 @@ def test_what_a_node_changes_later_is_recorded_as_it_was():
     assert recording.message == [1]
 
 
+def test_targets_that_can_be_read_only_once_get_their_messages():
+    async def sends(x: int, ctx: Context) -> None:
+        await ctx.emit(x, to=(name for name in ["b"]))
+        ctx.emit_nowait(x + 1, to=iter([b]))
+        await ctx.emit_chunk("text", to=iter(["Rookery"]))
+
+    b = Node(same.func, "b")
+    recording = record(create(Node(sends).to(b, Node(same.func, "c"))), Message(payload=1))
+    assert (recording.played.outputs, recording.played.chunks) == ([1, 2], ["text"])
+    assert [act.options.get("to") for act in recording.runs[0].attempts[0].acts] == [["b"], ["b"], ["Rookery"]]
+
+
 async def test_inside_a_loop_it_is_awaited_and_begins_before_the_flow():
     recording = await arecord(create(same), 1)
     assert recording.sequence == ("same",)
@@ -146,6 +160,44 @@ def test_every_act_is_done_again():
     played = replay(create(a.to(b)), Message(payload=1), runs)
     assert (played.outputs, played.metas) == ([5, 6, 7], [{}, {}, {"k": "v"}])
     assert (played.chunks, played.took_s) == (["text"], 6)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        Attempt(0, returns=[1]),
+        Attempt(0, acts=[Act(0, "emit", [1])], returns=None),
+        Attempt(0, acts=[Act(0, "emit_nowait", [1])], returns=None),
+        Attempt(0, acts=[Act(0, "yield", [1])], returns=None),
+    ],
+    ids=["returns", "emit", "emit_nowait", "yield"],
+)
+def test_a_node_that_runs_itself_spoils_no_recorded_value(attempt: Attempt):
+    async def spoils(items: Any) -> Any:
+        items.append(2)
+        return items
+
+    async def gives(items: Any) -> AsyncIterator[Any]:
+        yield items
+
+    a = Node(gives if attempt.acts and attempt.acts[0].kind == "yield" else same.func, "a")
+    flow, message = create(a.to(Node(spoils))), [0]
+    for _ in range(2):
+        assert replay(flow, message, [Run("a", [0], [attempt]), Run("spoils", [1])]).outputs == [[1, 2]]
+
+
+def test_a_replay_spoils_neither_its_message_nor_recorded_annotations():
+    async def spoils(message: Message[Any]) -> Message[Any]:
+        message.payload.append(2)
+        message.meta["seen"].append(2)
+        return message
+
+    runs = [Run("a"), Run("b", [1, 2], [Attempt(0, returns=[5], acts=[Act(0, "meta", {"seen": [1]})])]), Run("c", [5])]
+    message = Message(payload=[1], meta={"seen": [0]})
+    flow = create(Node(spoils, "a").to(b := Node(same.func, "b")), b.to(Node(spoils, "c")))
+    for _ in range(2):
+        played = replay(flow, message, runs)
+        assert (played.outputs, played.metas) == ([[5, 2]], [{"seen": [1, 2]}])
 
 
 @pytest.mark.parametrize(
@@ -282,6 +334,12 @@ class Colour(BaseModel):
     parent: Colour | None = None
 
 
+def deep(levels: int, innermost: Any = 0) -> Any:
+    for _ in range(levels):
+        innermost = [innermost]
+    return innermost
+
+
 VALUES = [
     None,
     True,
@@ -315,6 +373,16 @@ VALUES = [
     Wish(text="x", kind=Kind.FISH, labels=["a"]),
     Colour(name="teal", parent=Colour(name="blue")),
     Message[Wish](payload=Wish(text="x"), meta={"a": 1}).payload,
+    Visitor.model_validate({"userName": "me"}),
+    Box[int | None](item=None),
+    Box[list[str | int] | dict[str, Box[Kind]]](item={"a": Box[Kind](item=Kind.FISH)}),
+    deep(60),
+    Box[datetime.date](item=datetime.date(2024, 1, 1)),
+    [datetime.date, datetime.datetime(2024, 1, 1), Decimal("1.5"), datetime.timedelta],
+    Box[list[datetime.datetime] | Decimal](
+        item=[datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))]
+    ),
+    [zoneinfo.ZoneInfo, datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))],
 ]
 
 
@@ -327,6 +395,129 @@ def test_a_value_comes_back_equal_from_the_file(value: Any, tmp_path: Path):
     assert (run.takes, run.attempts[0].returns) == (value, value)
     assert type(run.takes) is type(value)
     assert formatted(source)
+    assert sorted_as_it_should_be(source, tmp_path / "elsewhere")
+
+
+def self_containing() -> list[Any]:
+    items: list[Any] = []
+    items.append(items)
+    return items
+
+
+class Hostile(BaseModel):
+    def __repr_args__(self) -> Any:
+        raise RuntimeError("nothing for you")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("nothing for you")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10**5000, r"a int that can't be written \(ValueError\)"),
+        (self_containing(), "values in values, more than 80 deep"),
+        (deep(500), "values in values, more than 80 deep"),
+        (deep(70, frozenset([frozenset([frozenset()])])), None),
+        (Hostile(), "a Hostile that can't be written .RuntimeError"),
+        (Visitor.model_validate({"userName": "me", "deep": [{"a": 1}]}), "a Visitor that can't be made again"),
+        (Box[Literal["a"]](item="a"), "typing.Literal, which is no class"),
+        (type(None), "which no test can import"),
+    ],
+    ids=["digits", "cycle", "deep", "brackets", "hostile", "alias-path", "literal", "NoneType"],
+)
+def test_a_node_runs_itself_whatever_it_gave(value: Any, text: str | None, tmp_path: Path):
+    flow = create(Node(same.func, "first").to(Node(same.func, "last")), name="odd")
+    recording = record(flow, 1)
+    runs = (Run("first", 1, [Attempt(0, returns=value)]), Run("last", value, [Attempt(0, returns=1)]))
+    source = to_pytest(dataclasses.replace(recording, runs=runs), f"{WHERE}:built")
+    ast.parse(source)
+    assert ("# first runs itself: what it gave has " in source) == (text is not None)
+    assert text is None or re.search(text, source)
+
+
+LAB = """
+import decimal, uuid
+from typing import Any
+from pydantic import BaseModel
+from penguiflow import create, node
+
+class Run(BaseModel):
+    distance: int
+    class Lap(BaseModel):
+        time: int
+
+class Attempt(BaseModel):
+    run: Run
+
+class Decimal(BaseModel):
+    digits: int
+
+class TimeoutError(Exception):
+    pass
+
+@node(name="replay")
+async def same(x: Any) -> Any:
+    return x
+
+replay = create(same, name="replay")
+
+def flow():
+    return create(same, name="replay")
+
+def played():
+    return flow()
+
+RUNS = test_replay_completed = datetime = sys = replay
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module that has names of the kit's, and another with the same names."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("lab", "annex"):
+        (tmp_path / f"{name}.py").write_text(LAB, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.import_module("annex")
+    yield importlib.import_module("lab")
+    del sys.modules["lab"], sys.modules["annex"]
+
+
+@pytest.mark.parametrize("where", ["replay", "flow", "played", "RUNS", "test_replay_completed"])
+def test_whatever_has_the_name_of_something_else_has_a_number_in_the_file(where: str, lab: Any, tmp_path: Path):
+    annex = sys.modules["annex"]
+    message = [
+        lab.Attempt(run=lab.Run(distance=1)),
+        annex.Attempt(run=annex.Run(distance=2)),
+        [lab.Run.Lap(time=3), lab.Decimal(digits=4), Decimal("5.0")],
+        Box[lab.Run](item=lab.Run(distance=6)),
+    ]
+    source = to_pytest(record(lab.replay, message), f"lab:{where}")
+    assert "Attempt_2(run=Run_2(distance=1))" in source
+    assert "Attempt_3(run=Run_3(distance=2))" in source
+    assert "from lab import Run as Run_2\n" in source
+    code, said = outcome(source, tmp_path)
+    assert code == 0, f"{said}\n{source}"
+    assert formatted(source)
+    assert sorted_as_it_should_be(source, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("where", ["datetime", "sys"])
+def test_a_flow_that_has_the_name_of_a_module_is_not_taken_for_it(where: str, lab: Any, tmp_path: Path):
+    source = to_pytest(record(lab.replay, datetime.date(2024, 1, 1)), f"lab:{where}", folder=".")
+    code, said = outcome(source, tmp_path)
+    assert code == 0, f"{said}\n{source}"
+    assert formatted(source)
+
+
+def test_an_error_that_has_the_name_of_pythons_own_is_not_taken_for_it(lab: Any, tmp_path: Path):
+    runs = (Run("replay", 1, [Attempt(0, raises=lab.TimeoutError("lab's"))]),)
+    source = to_pytest(dataclasses.replace(record(lab.replay, 1), runs=runs), "lab:replay")
+    names: dict[str, Any] = {}
+    exec(compile(source, "recorded.py", "exec"), names)
+    assert type(names["RUNS"][0].attempts[0].raises) is lab.TimeoutError
+    assert "raises=TimeoutError_2(" in source
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -341,6 +532,16 @@ def formatted(source: str, *options: str) -> bool:
     command = [sys.executable, "-m", "ruff", "format", "--isolated", *options, "-"]
     done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert done.stdout == source
+    return True
+
+
+def sorted_as_it_should_be(source: str, cwd: Path) -> bool:
+    """Whether ruff finds no import in another's place."""
+    cwd.mkdir()
+    own = 'lint.isort.known-first-party=["annex", "lab", "tests"]'
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=I,F", "--config", own, "--diff", "-"]
+    done = subprocess.run(command, input=source, cwd=cwd, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
     return True
 
 

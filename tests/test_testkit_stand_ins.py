@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import traceback
+import unittest
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -280,6 +281,20 @@ def test_a_test_below_it_stays_what_it_was():
     assert inspect.iscoroutinefunction(test)
     assert list(inspect.signature(test).parameters) == ["a", "b"]
     assert (test.__name__, test.__doc__) == ("test", "Says so.")
+
+
+@pytest.mark.parametrize("base", [object, unittest.TestCase])
+@pytest.mark.parametrize(
+    ("above", "name"),
+    [
+        (virtual_time, "@virtual_time"),
+        (virtual_time(starts_at=0.0), "@virtual_time"),
+        (simulate_error(tries), "@simulate_error"),
+    ],
+)
+def test_above_a_class_it_would_hide_the_tests_in_it(above: Any, name: str, base: type):
+    with pytest.raises(TypeError, match=f"{name} stands above a test, not above a class: decorate each test of TestIt"):
+        above(type("TestIt", (base,), {"test": lambda self: None}))
 
 
 def test_a_node_that_fails_so_can_be_built_in():

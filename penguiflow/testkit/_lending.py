@@ -5,6 +5,7 @@ Rules: a block takes over what is lent. Leaving it ends that, and the kit's own 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -55,3 +56,13 @@ class Lendable:
         raise RuntimeError(
             f"nothing of this {type(self).__name__} is left to end: `with` is for what flowkit has just begun"
         )
+
+
+def refuse_class(name: str, test: Any) -> None:
+    """Let a decorator stand above tests only.
+
+    Raises:
+        TypeError: it stands above a class, which pytest would no longer find as a function.
+    """
+    if inspect.isclass(test):
+        raise TypeError(f"{name} stands above a test, not above a class: decorate each test of {test.__qualname__}")

@@ -6,6 +6,7 @@ of it hasn't.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import datetime
 import decimal
@@ -13,10 +14,11 @@ import enum
 import math
 import pathlib
 import sys
+import types
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -26,6 +28,8 @@ from penguiflow.testkit._layout import quoted
 _PLAIN = (bool, int, bytes, type(None))
 _BY_REPR = {decimal.Decimal: "decimal", uuid.UUID: "uuid"}
 _DATES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
+_MODULES = ("datetime", "pathlib", "sys", "zoneinfo")  # what a file may import as such
+_DEEPEST = 80  # values in values: Python reads no more than 200 brackets in brackets
 _OF_MESSAGE = ("payload", "headers", "meta", "budget")
 
 
@@ -37,11 +41,19 @@ class Writer:
     """Writes values, and notes what has to be imported for them.
 
     Attributes:
-        imports: Names by the module that they come from.
+        imports: Names by the module that they come from, each with the name that it has in the file.
+        modules: Modules that are imported as such.
+
+    Args:
+        reserved: Names that the file has already, by the module that they come from.
     """
 
-    def __init__(self) -> None:
-        self.imports: dict[str, dict[str, None]] = {}
+    def __init__(self, reserved: Mapping[str, Iterable[str]] | None = None) -> None:
+        self.imports: dict[str, dict[str, str]] = {}
+        self.modules: set[str] = set()
+        taken = {"builtins": dir(builtins), "import": _MODULES, **(reserved or {})}
+        self._owners: dict[str, tuple[str, str]] = {name: (home, name) for home in taken for name in taken[home]}
+        self._depth: int = 0
 
     def write(self, value: Any) -> str:
         """The value as an expression.
@@ -49,7 +61,24 @@ class Writer:
         Raises:
             Unwritable: it has no such form.
         """
-        kind = type(value)
+        try:
+            return self.part(value)
+        except Unwritable:
+            raise
+        except Exception as exc:  # of the value's own code, for one
+            raise Unwritable(f"a {type(value).__qualname__} that can't be written ({type(exc).__name__})") from exc
+
+    def part(self, value: Any) -> str:
+        """A value in a value."""
+        if self._depth == _DEEPEST:
+            raise Unwritable(f"values in values, more than {_DEEPEST} deep")
+        self._depth += 1
+        try:
+            return self._expression(value, type(value))
+        finally:
+            self._depth -= 1
+
+    def _expression(self, value: Any, kind: type) -> str:
         if kind is str:
             return quoted(value)
         if kind in _PLAIN:
@@ -63,8 +92,7 @@ class Writer:
         if kind in _DATES:
             return self._date(value)
         if kind in _BY_REPR:
-            self.imported(_BY_REPR[kind], kind.__name__)
-            return repr(value)
+            return self.imported(_BY_REPR[kind], kind.__name__) + repr(value).removeprefix(kind.__name__)
         if isinstance(value, pathlib.PurePath):
             return self._call(kind, [str(value)], {})
         return self._object(value, kind)
@@ -106,13 +134,16 @@ class Writer:
     def _model(self, value: BaseModel, kind: type[BaseModel]) -> str:
         given = {name: getattr(value, name) for name in kind.model_fields if name in value.model_fields_set}
         given.update(value.model_extra or {})
+        aliased = _by_alias(kind, given)
+        if aliased != given and not _makes(lambda: kind(**given), value) and _makes(lambda: kind(**aliased), value):
+            given = aliased
         try:
             return self._checked(value, kind, [], given)
         except Unwritable:
-            made = kind.model_validate(dumped := value.model_dump(by_alias=True))
-            if made != value:
+            dumped = value.model_dump(by_alias=True)
+            if not _makes(lambda: kind.model_validate(dumped), value):
                 raise
-            return f"{self.name(kind)}.model_validate({self.write(dumped)})"
+            return f"{self.name(kind)}.model_validate({self.part(dumped)})"
 
     def _exception(self, value: BaseException, kind: type[Any]) -> str:
         if isinstance(value, FlowError):
@@ -131,10 +162,10 @@ class Writer:
     def _call(self, kind: type, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
         if not all(name.isidentifier() for name in kwargs):
             raise Unwritable(f"a {kind.__qualname__} with fields that are no names")
-        parts = [*map(self.write, args), *(f"{name}={self.write(value)}" for name, value in kwargs.items())]
+        parts = [*map(self.part, args), *(f"{name}={self.part(value)}" for name, value in kwargs.items())]
         return f"{self.name(kind)}({', '.join(parts)})"
 
-    def name(self, kind: type) -> str:
+    def name(self, kind: Any) -> str:
         """The name of a class, which is imported for it.
 
         Raises:
@@ -142,25 +173,42 @@ class Writer:
         """
         generic = getattr(kind, "__pydantic_generic_metadata__", {})
         if generic.get("origin") is not None:
-            return f"{self.name(generic['origin'])}[{', '.join(map(self.name, generic['args']))}]"
-        if kind.__module__ == "builtins":
-            return kind.__qualname__
-        first, *rest = kind.__qualname__.split(".")
+            return f"{self.name(generic['origin'])}[{', '.join(map(self._argument, generic['args']))}]"
+        if not isinstance(kind, type):
+            raise Unwritable(f"{kind!r:.80}, which is no class")
+        qualname: str = kind.__qualname__
+        if getattr(builtins, qualname, None) is kind:
+            return qualname
+        if kind.__module__ == "datetime" and kind in _DATES:
+            self.module("datetime")
+            return f"datetime.{qualname}"
+        first, *rest = qualname.split(".")
         found: Any = sys.modules.get(kind.__module__)
         for part in (first, *rest):
             found = getattr(found, part, None)
         if found is not kind or kind.__module__ == "__main__":
             raise Unwritable(f"{kind.__module__}.{kind.__qualname__}, which no test can import")
-        self.imported(_public_home(kind), first)
-        return str(kind.__qualname__)
+        return ".".join([self.imported(_public_home(kind), first), *rest])
 
-    def imported(self, module: str, name: str) -> None:
-        """Note an import of a name."""
-        self.imports.setdefault(module, {})[name] = None
+    def _argument(self, kind: Any) -> str:
+        """What a generic class is of."""
+        origin, args = get_origin(kind), map(self._argument, get_args(kind))
+        if origin is None:
+            return "None" if kind is types.NoneType else self.name(kind)
+        return " | ".join(args) if origin in (Union, types.UnionType) else f"{self.name(origin)}[{', '.join(args)}]"
+
+    def imported(self, module: str, name: str) -> str:
+        """Note an import of a name, and say what it is called in the file: a name of two things has a number."""
+        mine, number = name, 1
+        while self._owners.setdefault(mine, (module, name)) != (module, name):
+            number += 1
+            mine = f"{name}_{number}"
+        self.imports.setdefault(module, {})[name] = mine
+        return mine
 
     def module(self, name: str) -> None:
         """Note an import of a module."""
-        self.imports.setdefault(name, {})
+        self.modules.add(name)
 
 
 def _public_home(kind: type) -> str:
@@ -168,6 +216,19 @@ def _public_home(kind: type) -> str:
     package = kind.__module__.partition(".")[0]
     public = getattr(sys.modules.get(package), kind.__qualname__.partition(".")[0], None)
     return package if package == "penguiflow" and public is kind else kind.__module__
+
+
+def _by_alias(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's fields by the names that it takes them under."""
+    aliases = {name: field.validation_alias for name, field in kind.model_fields.items()}
+    return {alias if isinstance(alias := aliases.get(name), str) else name: value for name, value in given.items()}
+
+
+def _makes(make: Callable[[], Any], value: Any) -> bool:
+    try:
+        return bool(make() == value)
+    except Exception:
+        return False
 
 
 def _attempted(kind: type, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -178,11 +239,11 @@ def _attempted(kind: type, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _items(writer: Writer, values: Iterable[Any]) -> str:
-    return ", ".join(map(writer.write, values))
+    return ", ".join(map(writer.part, values))
 
 
 def _set(writer: Writer, value: Iterable[Any]) -> str:
-    return ", ".join(sorted(map(writer.write, value)))
+    return ", ".join(sorted(map(writer.part, value)))
 
 
 _CONTAINERS: dict[type, Callable[[Writer, Any], str]] = {
@@ -190,5 +251,5 @@ _CONTAINERS: dict[type, Callable[[Writer, Any], str]] = {
     tuple: lambda w, v: f"({_items(w, v)},)" if len(v) == 1 else f"({_items(w, v)})",
     set: lambda w, v: f"{{{_set(w, v)}}}" if v else "set()",
     frozenset: lambda w, v: f"frozenset({{{_set(w, v)}}})" if v else "frozenset()",
-    dict: lambda w, v: "{" + ", ".join(f"{w.write(k)}: {w.write(x)}" for k, x in v.items()) + "}",
+    dict: lambda w, v: "{" + ", ".join(f"{w.part(k)}: {w.part(x)}" for k, x in v.items()) + "}",
 }

@@ -32,6 +32,7 @@ _POOL = "virtual loop"  # what the names of the threads that run its jobs begin 
 _NO_QUEUE = SimpleNamespace(unfinished_tasks=0)
 
 PATIENCE_S = 20.0  # real seconds that a silent socket may hold up the clock, and a silent thread the word of a deadlock
+FOR_EVER_S = 1e15  # what is due later than this is never due
 SLICE_S = 0.01  # real seconds until threads are looked at again
 
 
@@ -73,6 +74,8 @@ class Jumping(asyncio.SelectorEventLoop):
         if ready or (timeout is not None and timeout <= 0) or not self.clock.virtual:
             self._silent = 0.0
             return ready
+        if self._sleeps_for_ever():
+            timeout = None
         if self._jobs or self.clock.holds or self._has_children():
             return self._waited(timeout)
         if any(map(self._works_for_us, threading.enumerate())):
@@ -84,6 +87,11 @@ class Jumping(asyncio.SelectorEventLoop):
         self.clock.advance(timeout)
         self._clock_resolution = max(1e-9, 4 * math.ulp(self.time()))  # else timers far ahead would never be due
         return []
+
+    def _sleeps_for_ever(self) -> bool:
+        """Whether the next timer is one that is never due: asyncio would look at it once a day."""
+        timers = self._scheduled  # type: ignore[attr-defined]  # every loop of asyncio has it, the earliest first
+        return bool(timers) and timers[0].when() > FOR_EVER_S
 
     def _waited(self, timeout: float | None) -> Ready:
         """Wait in real time, and let as much time pass."""

@@ -184,15 +184,18 @@ class _Spy:
         return getattr(self._ctx, name)
 
     async def emit(self, message: Any, to: Any = None) -> None:
+        to = _listed(to)
         self._taping.act("emit", message, to=_names(to))
         await self._ctx.emit(message, to)
 
     def emit_nowait(self, message: Any, to: Any = None) -> None:
+        to = _listed(to)
         self._ctx.emit_nowait(message, to)
         self._taping.act("emit_nowait", message, to=_names(to))
 
     async def emit_chunk(self, text: str, parent: Any = None, **options: Any) -> Any:
-        shown = {**options, "to": _names(options.get("to")), "done": options.get("done") or None}
+        options["to"] = _listed(options.get("to"))
+        shown = {**options, "to": _names(options["to"]), "done": options.get("done") or None}
         self._taping.act("chunk", text, **shown)
         return await self._ctx.emit_chunk(text, parent, **options)
 
@@ -201,12 +204,15 @@ class _Spy:
         self._ctx.spend(tokens=tokens, cost=cost)
 
 
+def _listed(to: Any) -> Any:
+    """Targets that can be read more than once."""
+    return to if to is None or isinstance(to, str) or hasattr(to, "name") else list(to)
+
+
 def _names(to: Any) -> Any:
-    if to is None or isinstance(to, str):
-        return to
-    if hasattr(to, "name"):
-        return to.name
-    return [target if isinstance(target, str) else target.name for target in to]
+    if isinstance(to, list):
+        return [target if isinstance(target, str) else target.name for target in to]
+    return getattr(to, "name", to)
 
 
 class _Taken:

@@ -15,7 +15,7 @@ from typing import Any
 
 from penguiflow import Context, Message, PenguiFlow
 from penguiflow.testkit._literals import Unwritable, Writer
-from penguiflow.testkit._recording import followed
+from penguiflow.testkit._recording import copied, followed
 from penguiflow.testkit._running import alone
 from penguiflow.testkit._swapping import AnyNode, Original, exchanged
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Played, Run
@@ -51,7 +51,7 @@ def replay(
     __tracebackhide__ = True
     player = _Player(runs)
     with VirtualTime(), watch(flow) as recorder, player.playing(flow):
-        played, found = alone("replay", lambda: _played(flow, message, timeout_s, trace_id))
+        played, found = alone("replay", lambda: _played(flow, copied(message), timeout_s, trace_id))
     wrong = player.wrong()
     if wrong:
         text = "\n  - ".join([f"the flow doesn't run as it did then ({len(wrong)}):", *wrong])
@@ -150,7 +150,7 @@ async def _yielding(attempt: Attempt, ctx: Context) -> AsyncIterator[Any]:
     for act in attempt.acts:
         await _until(began + act.at_s)
         if act.kind == "yield":
-            yield act.value
+            yield copied(act.value)
         else:
             await _repeat(act, ctx)
     await _ended(attempt, began)
@@ -162,7 +162,7 @@ async def _ended(attempt: Attempt, began: float) -> Any:
     await _until(began + attempt.took_s)
     if attempt.raises is not None:
         raise attempt.raises.with_traceback(None)
-    return attempt.returns
+    return copied(attempt.returns)
 
 
 async def _until(when: float) -> None:
@@ -172,14 +172,15 @@ async def _until(when: float) -> None:
 
 
 async def _repeat(act: Act, ctx: Context) -> None:
+    value, options = copied(act.value), copied(act.options)  # nodes may change them, and the next replay has them too
     match act.kind:
         case "emit":
-            await ctx.emit(act.value, **act.options)
+            await ctx.emit(value, **options)
         case "emit_nowait":
-            ctx.emit_nowait(act.value, **act.options)
+            ctx.emit_nowait(value, **options)
         case "chunk":
-            await ctx.emit_chunk(act.value, **act.options)
+            await ctx.emit_chunk(value, **options)
         case "spend":
-            ctx.spend(**act.options)
+            ctx.spend(**options)
         case "meta":
-            ctx.meta.update(act.value)
+            ctx.meta.update(value)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from penguiflow import Context, Node, PenguiFlow, RoutingRequest
-from penguiflow.testkit._lending import End, Lendable
+from penguiflow.testkit._lending import End, Lendable, refuse_class
 from penguiflow.testkit._swapping import AnyNode, Swap, copied, found
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
@@ -75,7 +75,12 @@ class Simulation(Lendable):
             )
 
     def __call__(self, test: FuncT) -> FuncT:
-        """Simulate it each time that a test, async or not, runs."""
+        """Simulate it each time that a test, async or not, runs.
+
+        Raises:
+            TypeError: it stands above a class.
+        """
+        refuse_class("@simulate_error", test)
 
         @functools.wraps(test)
         async def awaited(*args: Any, **kwargs: Any) -> Any:

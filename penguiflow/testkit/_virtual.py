@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from penguiflow import FlowStateError, PenguiFlow
 from penguiflow.testkit._clock import Clock
+from penguiflow.testkit._lending import refuse_class
 from penguiflow.testkit._limits import limited
 from penguiflow.testkit._loops import Jumping, VirtualLoop, adopt
 
@@ -65,7 +66,12 @@ class VirtualTime:
         _Now.clock = None
 
     def __call__(self, test: FuncT) -> Callable[..., Any]:
-        """Run a test in virtual time. An async one runs in a loop of its own, whatever else would run it."""
+        """Run a test in virtual time. An async one runs in a loop of its own, whatever else would run it.
+
+        Raises:
+            TypeError: it stands above a class.
+        """
+        refuse_class("@virtual_time", test)
 
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -126,6 +132,7 @@ def virtual_time(
 
     Raises:
         RuntimeError: on entry, if the loop that runs isn't asyncio's own, or a flow runs in it already.
+        TypeError: it stands above a class.
     """
     made = VirtualTime(starts_at, jump_over_sockets)
     return made if test is None else made(test)

@@ -18,6 +18,10 @@ from penguiflow.testkit._literals import Unwritable, Writer
 from penguiflow.testkit._recording import Recording
 from penguiflow.testkit._taped import UNSET, Act, Attempt, Run
 
+_KIT = "penguiflow.testkit"
+_NAMES = ("Act", "Attempt", "Run", "assert_node_sequence", "assert_retries", "replay")
+_OWN = ("RUNS", "flow", "played")  # what the file calls its own
+
 
 def to_pytest(
     recording: Recording, flow: str | None = None, *, name: str | None = None, folder: str | None = None
@@ -36,15 +40,16 @@ def to_pytest(
     Raises:
         ValueError: nothing says where the flow is, or the message can't be written as Python.
     """
-    writer = Writer()
+    title = _title(name or f"test_{recording.flow.name}_{recording.played.outcome}")
+    writer = Writer({_KIT: _NAMES, "": [*_OWN, title]})
     where = flow or _whereabouts(recording.flow)
     module, _, attribute = where.partition(":")
     if not (module and attribute):
         raise ValueError(f"flow= says where the test finds the flow, as in module:flow, not {where!r}")
-    first = attribute.partition(".")[0]
-    writer.imported(module, first)
+    first, *rest = attribute.split(".")
+    called = ".".join([writer.imported(module, first), *rest])
     maker = "()" if not isinstance(_found(module, attribute), PenguiFlow | None) else ""
-    body = list(_body(recording, writer, f"{attribute}{maker}", name))
+    body = list(_body(recording, writer, f"{called}{maker}", title))
     return "\n".join([*_head(recording, writer, folder), *body, ""])
 
 
@@ -84,23 +89,21 @@ def _head(recording: Recording, writer: Writer, folder: str | None) -> Iterator[
     names += ["assert_node_sequence"] if recording.sequence is not None else []
     names += ["assert_retries"] if recording.retries else []
     for one in names:
-        writer.imported("penguiflow.testkit", one)
-    plain = [module for module, found in sorted(writer.imports.items()) if not found]
-    modules = sorted({*plain, *(("sys", "pathlib") if folder is not None else ())})
+        writer.imported(_KIT, one)
+    modules = sorted({*writer.modules, *(("sys", "pathlib") if folder is not None else ())})
     yield from (f"import {module}" for module in modules)
     if folder is not None:
         yield ""
         below = "" if folder == "." else f" / {quoted(folder)}"
         yield f"sys.path.insert(0, str(pathlib.Path(__file__).parent{below}))"
-    if modules:
+    if modules and (folder is not None or not any(_origin(module) == 0 for module in writer.imports)):
         yield ""
     sections: dict[int, list[str]] = {}
     for module, found in sorted(writer.imports.items()):
-        if found:
-            origin = _origin(module)
-            if folder is not None:
-                origin = min(1, origin)  # what is imported by way of sys.path looks installed to sorters
-            sections.setdefault(origin, []).append(_import(module, sorted(found, key=_rank)))
+        origin = _origin(module)
+        if folder is not None:
+            origin = min(1, origin)  # what is imported by way of sys.path looks installed to sorters
+        sections.setdefault(origin, []).extend(_imports(module, found))
     yield "\n\n".join("\n".join(lines) for _, lines in sorted(sections.items()))
 
 
@@ -118,12 +121,20 @@ def _rank(name: str) -> tuple[int, str]:
     return 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name
 
 
+def _imports(module: str, found: dict[str, str]) -> Iterator[str]:
+    """The imports of a module's names; one of another name has a line of its own, as sorters want it."""
+    lines = {name: f"from {module} import {name} as {mine}" for name, mine in found.items() if mine != name}
+    if plain := sorted((name for name in found if name not in lines), key=_rank):
+        lines[plain[0]] = _import(module, plain)
+    yield from (lines[name] for name in sorted(lines, key=_rank))
+
+
 def _import(module: str, names: list[str]) -> str:
     line = f"from {module} import {', '.join(names)}"
     return line if len(line) <= WIDTH else "\n".join([f"from {module} import (", *(f"    {n}," for n in names), ")"])
 
 
-def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> Iterator[str]:
+def _body(recording: Recording, writer: Writer, flow: str, title: str) -> Iterator[str]:
     try:
         message = writer.write(recording.message)
     except Unwritable as exc:
@@ -133,7 +144,7 @@ def _body(recording: Recording, writer: Writer, flow: str, name: str | None) -> 
     yield "\n".join(["RUNS = [", *runs, "]"]) if runs else "RUNS = []"
     yield ""
     yield ""
-    yield f"def {_title(name or f'test_{recording.flow.name}_{recording.played.outcome}')}():"
+    yield f"def {title}():"
     if flow.endswith("()"):
         yield f"    flow = {flow}"
         flow = "flow"

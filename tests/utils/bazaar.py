@@ -9,9 +9,9 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AliasPath, BaseModel, Field, SecretStr
 
 from penguiflow import (
     WM,
@@ -23,6 +23,8 @@ from penguiflow import (
     node,
     subflow,
 )
+
+ItemT = TypeVar("ItemT")
 
 ran: list[str] = []
 """The nodes whose own code has run."""
@@ -52,6 +54,15 @@ class Wish(BaseModel):
     kind: Kind = Kind.FRUIT
     limit: Decimal = Decimal("9.50")
     tags: list[str] = Field(default_factory=list, alias="labels")
+
+
+class Visitor(BaseModel):
+    user_name: str = Field(validation_alias="userName")
+    seen: dict[str, int] = Field(default_factory=dict, validation_alias=AliasPath("deep", 0))
+
+
+class Box(BaseModel, Generic[ItemT]):
+    item: ItemT
 
 
 @dataclass(frozen=True)
