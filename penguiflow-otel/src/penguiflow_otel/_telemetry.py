@@ -22,6 +22,7 @@ from penguiflow_otel._metrics import Instruments
 from penguiflow_otel._options import Options
 from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope
 from penguiflow_otel._spans import Spans
+from penguiflow_otel._texts import clean
 from penguiflow_otel._version import __version__
 
 SCOPE = "penguiflow_otel"
@@ -119,9 +120,10 @@ class Telemetry:
         """Traces, node runs and waiting messages, by flow. Called from the threads that collect metrics."""
         sums: dict[str, tuple[int, int, int]] = {}
         for scope in list(self._traces.values()):
-            traces, nodes, pending = sums.get(scope.key[0], (0, 0, 0))
+            flow = clean(scope.key[0])
+            traces, nodes, pending = sums.get(flow, (0, 0, 0))
             waiting = sum(list(scope.pending.values()))
-            sums[scope.key[0]] = (traces + 1, nodes + scope.active, pending + waiting)
+            sums[flow] = (traces + 1, nodes + scope.active, pending + waiting)
         return sums
 
     # binding
