@@ -21,7 +21,7 @@ from penguiflow_otel import _names as names
 from penguiflow_otel._errors import cause, class_name, error_type, exception_event, text_of
 from penguiflow_otel._options import Options
 from penguiflow_otel._payloads import Payloads
-from penguiflow_otel._propagation import carried, carries, span_context
+from penguiflow_otel._propagation import carried_if_any, carries, span_context
 from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope, container_of, current_scope
 from penguiflow_otel._texts import clean
 
@@ -255,8 +255,8 @@ def _parent(message: Message[Any], current: Context) -> tuple[Context, list[Link
         return current, None
     here = span_context(current)
     if here is None:
-        return carried(meta, current), None
-    there = span_context(carried(meta, Context()))
+        return carried_if_any(meta, current), None
+    there = span_context(carried_if_any(meta, Context()))
     return current, None if there is None or there.span_id == here.span_id else [Link(there)]
 
 

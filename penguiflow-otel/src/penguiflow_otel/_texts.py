@@ -11,3 +11,8 @@ from __future__ import annotations
 def clean(text: str) -> str:
     """The text, with what UTF-8 can't encode replaced."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def is_clean(text: str) -> bool:
+    """Whether UTF-8 can encode all of it."""
+    return text.isascii() or clean(text) == text
