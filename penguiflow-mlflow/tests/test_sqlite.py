@@ -105,6 +105,24 @@ async def test_the_run_says_what_ran_and_with_which_policies(database: Database,
     assert database.query("select name from experiments where name != 'Default'") == [("zoo",)]
 
 
+async def test_any_name_of_a_flow_gives_an_experiment_of_its_own(database: Database):
+    long, odd = "penguins " * 70, "flock \udce9"
+    names = [f"{long}north", f"{long}south", odd]
+    metrics = {name: made(database.uri, mode="trace" if name == odd else "window") for name in names}
+    for name in names:
+        async with two_nodes(metrics[name], name) as flow:
+            await flow.ask(1)
+    reports = [metrics[name].report for name in names]
+    assert [(report.status, report.dropped_metrics) for report in reports] == [("FINISHED", 0)] * 3
+    experiments = [name for (name,) in database.query("select name from experiments where experiment_id != 0")]
+    assert len(set(experiments)) == 3
+    assert sorted(name[:200] for name in experiments)[1:] == [long[:200]] * 2
+    assert all(name.startswith("flock ?-") or len(name) == 250 for name in experiments)
+    assert all(len(name) <= 250 for name, _ in database.runs().values())
+    flocks = [database.tags(report.run_id)["penguiflow.flow"] for report in reports]
+    assert flocks == [f"{long}north", f"{long}south", "flock ?"]
+
+
 NESTED = """
     import asyncio, json, sys
     import mlflow

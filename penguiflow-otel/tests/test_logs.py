@@ -63,6 +63,17 @@ async def test_the_factory_of_records_is_given_back_by_the_last_flow_that_stops(
     assert all(hasattr(record, "otelTraceID") for record in caplog.records if record.name == "app")
 
 
+async def test_records_are_stamped_until_the_last_flow_that_shares_the_plugin_stops(telemetry, caplog):
+    before, shared = logging.getLogRecordFactory(), telemetry()
+    async with create(says, name="one", plugins=[shared]) as one:
+        async with create(silent, name="two", plugins=[shared]) as two:
+            await two.ask(1)
+        await one.ask(1)
+    assert logging.getLogRecordFactory() is before
+    records = [record for record in caplog.records if record.name == "app"]
+    assert [hasattr(record, "otelTraceID") for record in records] == [True, True]
+
+
 async def test_a_factory_that_somebody_has_put_on_top_stays(telemetry, caplog):
     before = logging.getLogRecordFactory()
 

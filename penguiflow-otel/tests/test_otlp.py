@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from zoo import FAILED, check, flow_of, split
 
-from penguiflow import FlowError, create, node
+from penguiflow import FlowError, Headers, Message, Node, NodePolicy, create, node, predicate_router, subflow
 from penguiflow_otel import Options, Telemetry
 
 
@@ -56,6 +56,69 @@ async def test_a_collector_gets_the_tree_of_the_trace_with_errors_and_links():
         for metric in scope.metrics
     }
     assert {"penguiflow.workflow.duration", "penguiflow.node.duration", "penguiflow.retries"} <= measured
+
+
+async def test_what_utf_8_cannot_say_is_replaced_and_costs_no_export():
+    odd = "of\udce9"
+    began, held = asyncio.Event(), asyncio.Event()
+
+    async def raises(x: int) -> int:
+        raise ValueError(f"no such file: b{odd}.txt")
+
+    async def waits(x: int) -> int:
+        began.set()
+        await held.wait()
+        return x
+
+    with collecting() as collector:
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{collector.url}/v1/traces")))
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{collector.url}/v1/metrics"), 60_000)
+        meters = MeterProvider([reader], shutdown_on_exit=False)
+        options = Options(tracer_provider=provider, meter_provider=meters, attempts=True)
+        policy = NodePolicy(max_retries=1, backoff_base=0)
+        inner = create(Node(raises, policy=policy, name=f"raises {odd}"), name=f"inner {odd}")
+        choose = predicate_router("choose", lambda message: f"{'deep' if message.payload else 'waits'} {odd}")
+        nodes = choose.to(subflow(f"deep {odd}", inner), Node(waits, name=f"waits {odd}"))
+        async with create(nodes, name=f"flow {odd}", plugins=[Telemetry(options)]) as flow:
+            with pytest.raises(FlowError):
+                await flow.ask(Message(payload=1, headers=Headers(tenant=odd, topic=odd)))
+            handle = flow.start(0)
+            await began.wait()
+            await asyncio.to_thread(meters.force_flush)
+            held.set()
+            await handle.result()
+        await asyncio.to_thread(provider.shutdown)
+        await asyncio.to_thread(meters.shutdown)
+    tree = [line.strip() for line in collector.tree()]
+    assert tree == [
+        "invoke_workflow flow of?",
+        "invoke_node choose",
+        "attempt choose",
+        "invoke_node deep of?",
+        "attempt deep of?",
+        "invoke_node raises of?",
+        "attempt raises of?",
+        "attempt raises of?",
+        "invoke_workflow flow of?",
+        "invoke_node choose",
+        "attempt choose",
+        "invoke_node waits of?",
+        "attempt waits of?",
+    ]
+    (raised,) = [span for span in collector.spans if span.name == "invoke_node raises of?"]
+    assert raised.status.message == "ValueError: no such file: bof?.txt"
+    flows = {
+        attribute.value.string_value
+        for request in collector.metrics
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in (*metric.histogram.data_points, *metric.sum.data_points)
+        for attribute in point.attributes
+        if attribute.key == "penguiflow.flow.name"
+    }
+    assert flows == {"flow of?", "inner of?"}
 
 
 # --- a dead collector -----------------------------------------------------------------------------

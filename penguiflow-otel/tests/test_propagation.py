@@ -6,9 +6,11 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from seeing import ids
 
 from penguiflow import Context, Message, create, node
@@ -72,14 +74,44 @@ async def test_a_message_of_the_callers_own_span_is_no_link(seen, telemetry):
         {"traceparent": "00-00000000000000000000000000000000-0000000000000000-01"},
         {"traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         {"baggage": object()},
+        {"baggage": "user=\ud83d"},
     ],
-    ids=["nonsense", "number", "none", "list", "zeros", "bytes", "object"],
+    ids=["nonsense", "number", "none", "list", "zeros", "bytes", "object", "surrogate"],
 )
 async def test_what_is_no_context_begins_a_new_trace(seen, telemetry, meta, caplog):
     async with create(echoes, plugins=[telemetry()]) as flow:
         await flow.ask(Message(payload=1, meta=meta))
     assert seen.one("invoke_workflow flow").parent is None
     assert "on_event" not in caplog.text
+
+
+async def test_a_trace_goes_on_though_its_vendors_part_is_no_text_that_could_be_sent(seen, telemetry):
+    async with create(echoes, plugins=[telemetry()]) as flow:
+        await flow.ask(Message(payload=1, meta={"traceparent": REMOTE, "tracestate": "a=\ud83d"}))
+    assert format(ids(seen.one("invoke_workflow flow")).trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
+
+
+class Refuses(TraceContextTextMapPropagator):
+    """A propagator that reads nothing."""
+
+    def extract(self, carrier, context=None, getter=None):
+        raise LookupError("no header is good enough")
+
+
+@pytest.mark.parametrize("here", [False, True], ids=["root", "child"])
+async def test_a_propagator_that_fails_costs_no_trace(seen, telemetry, caplog, here):
+    caller = seen.provider.get_tracer("caller").start_as_current_span("here") if here else nullcontext()
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Refuses())
+    try:
+        async with create(echoes, plugins=[telemetry()]) as flow:
+            with caller:
+                await flow.ask(Message(payload=1, meta={"traceparent": REMOTE}))
+    finally:
+        propagate.set_global_textmap(before)
+    trace_of_the_flow = ["invoke_workflow flow", "  invoke_node echoes"]
+    assert seen.tree() == (["here", *(f"  {line}" for line in trace_of_the_flow)] if here else trace_of_the_flow)
+    assert caplog.text == ""
 
 
 async def test_inject_carries_the_nodes_own_span(seen, telemetry):

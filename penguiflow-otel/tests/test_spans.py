@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import logging
 from typing import Any
 
 import pytest
@@ -332,6 +333,59 @@ async def test_two_flows_may_share_the_plugin_and_even_a_trace_id(seen, telemetr
         "  invoke_node second",
     ]
     assert shared.under_way() == {}
+
+
+async def test_a_flow_that_stops_leaves_the_traces_of_those_it_shares_the_plugin_with_alone(seen, measured, telemetry):
+    shared, began, gate = telemetry(), asyncio.Event(), asyncio.Event()
+
+    @node
+    async def waits(x: int) -> int:
+        began.set()
+        await gate.wait()
+        return x
+
+    async with create(waits.to(second), name="long", plugins=[shared]) as long:
+        handle = long.start(1)
+        await began.wait()
+        async with create(first, name="short", plugins=[shared]) as short:
+            await short.ask(1)
+        assert shared.under_way() == {"long": (1, 1, 0)}
+        gate.set()
+        await handle.result()
+    assert seen.tree() == [
+        "invoke_workflow long",
+        "  invoke_node waits",
+        "  invoke_node second",
+        "invoke_workflow short",
+        "  invoke_node first",
+    ]
+    assert said(seen.one("invoke_workflow long"))["penguiflow.outcome"] == "completed"
+    assert measured.counts("penguiflow.workflow.duration", "penguiflow.flow.name") == {"long": 1, "short": 1}
+    assert shared.under_way() == {}
+
+
+def test_a_flow_that_nobody_has_stopped_is_in_no_later_ones_way(seen, telemetry):
+    shared = telemetry()
+    left = create(first, name="left", plugins=[shared])
+
+    async def leaves_it() -> None:
+        left.run()
+        await left.ask(1)
+
+    async def asks() -> None:
+        async with create(second, name="next", plugins=[shared]) as flow:
+            await flow.ask(1)
+
+    before = logging.getLogRecordFactory()
+    asyncio.run(leaves_it())
+    asyncio.run(asks())
+    assert seen.tree() == [
+        "invoke_workflow left",
+        "  invoke_node first",
+        "invoke_workflow next",
+        "  invoke_node second",
+    ]
+    assert logging.getLogRecordFactory() is before
 
 
 async def test_a_router_says_whom_it_chose_and_who_decided(seen, telemetry):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from penguiflow import FlowError, FlowErrorCode
 from penguiflow_otel._names import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
+from penguiflow_otel._texts import clean
 
 _LONGEST = 2000  # characters of a text; whatever is longer is cut
 _MOST = 50  # frames of an error, and errors that one came from
@@ -22,7 +23,7 @@ _HANDLED = "During handling of the above exception, another exception occurred:"
 def class_name(error: BaseException) -> str:
     """The error's class, with its module unless that is `builtins`."""
     cls = type(error)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return clean(cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}")
 
 
 def cause(error: BaseException) -> BaseException:
@@ -39,17 +40,17 @@ def error_type(error: BaseException | None) -> str:
         return class_name(error)
     if error.code == FlowErrorCode.NODE_EXCEPTION and error.original_exc is not None:
         return error_type(error.original_exc)  # perhaps the failure of another flow that the node has asked
-    return str(error.code)
+    return clean(str(error.code))
 
 
 def text_of(error: BaseException) -> str:
     """The error in a sentence that quotes no payload."""
     if isinstance(error, ValidationError):
-        return _validation(error)[:_LONGEST]
+        return clean(_validation(error)[:_LONGEST])
     if isinstance(error, FlowError) and isinstance(error.original_exc, ValidationError):
-        return f"{error.code}: {_validation(error.original_exc)}"[:_LONGEST]
+        return clean(f"{error.code}: {_validation(error.original_exc)}"[:_LONGEST])
     try:
-        return str(error)[:_LONGEST]
+        return clean(str(error)[:_LONGEST])
     except Exception:
         return ""
 
@@ -65,7 +66,7 @@ def exception_event(error: BaseException, messages: bool) -> dict[str, str]:
     event = {EXCEPTION_TYPE: class_name(error)}
     if messages:
         event[EXCEPTION_MESSAGE] = text_of(error)
-    event[EXCEPTION_STACKTRACE] = "\n".join(_stack(error, messages, set()))
+    event[EXCEPTION_STACKTRACE] = clean("\n".join(_stack(error, messages, set())))
     return event
 
 

@@ -10,6 +10,7 @@ from penguiflow import FlowEvent
 from penguiflow_otel import _names as names
 from penguiflow_otel._options import Options
 from penguiflow_otel._scopes import NodeInfo
+from penguiflow_otel._texts import clean
 
 _MOST = 10_000  # nodes; flows that are made up as they run may have ever new names
 
@@ -38,15 +39,17 @@ class Infos:
         outer = "" if outer == node_id else outer
         holder = self._known.get(outer)
         root = flow if not outer else holder.root if holder is not None else outer.partition("/")[0]
-        place = {names.FLOW: flow, names.NODE: node}
         span_name, convention, duration = self._convention(node, node_id)
+        told = {"flow": clean(flow), "node": clean(node)}
+        place = {names.FLOW: told["flow"], names.NODE: told["node"]}
+        whole = {names.NODE_ID: clean(node_id)} if outer else {}
         return NodeInfo(
             node_id=node_id,
             outer=outer,
             root=root,
-            span_name=(span_name or self._options.node_span).format(flow=flow, node=node),
-            attempt_name=self._options.attempt_span.format(flow=flow, node=node),
-            attributes={**convention, **place, **({names.NODE_ID: node_id} if outer else {}), names.ITERATION: 1},
+            span_name=clean((span_name or self._options.node_span).format(**told)),
+            attempt_name=clean(self._options.attempt_span.format(**told)),
+            attributes={**convention, **place, **whole, names.ITERATION: 1},
             place=place,
             completed={**place, names.OUTCOME: "completed"},
             convention=convention,
@@ -55,14 +58,14 @@ class Infos:
 
     def _convention(self, node: str, node_id: str) -> tuple[str | None, dict[str, str], str | None]:
         """The name of the span, its attributes and the metric, if the conventions have something for this node."""
-        mine = {node, node_id}
+        mine, told = {node, node_id}, clean(node)
         if not mine.isdisjoint(self._options.agents):
-            attributes = {names.GEN_AI_OPERATION: names.INVOKE_AGENT, names.GEN_AI_AGENT: node}
+            attributes = {names.GEN_AI_OPERATION: names.INVOKE_AGENT, names.GEN_AI_AGENT: told}
             return f"{names.INVOKE_AGENT} {{node}}", attributes, names.AGENT_DURATION
         if not mine.isdisjoint(self._options.tools):
             attributes = {
                 names.GEN_AI_OPERATION: names.EXECUTE_TOOL,
-                names.GEN_AI_TOOL: node,
+                names.GEN_AI_TOOL: told,
                 names.GEN_AI_TOOL_TYPE: "function",
             }
             return f"{names.EXECUTE_TOOL} {{node}}", attributes, names.TOOL_DURATION

@@ -20,6 +20,7 @@ from penguiflow_otel import _names as names
 from penguiflow_otel._errors import error_type
 from penguiflow_otel._infos import Infos
 from penguiflow_otel._scopes import NodeInfo, TraceScope
+from penguiflow_otel._texts import clean
 
 # What flows take: from a fraction of a millisecond to minutes.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -142,7 +143,7 @@ class Instruments:
 
     def measure_trace(self, event: FlowEvent, scope: TraceScope, infos: Infos) -> None:
         """A trace is over."""
-        flow, seconds, context = event.flow_name, (event.latency_ms or 0.0) / 1e3, scope.context
+        flow, seconds, context = clean(event.flow_name), (event.latency_ms or 0.0) / 1e3, scope.context
         attributes = {names.FLOW: flow, names.OUTCOME: event.outcome or ""}
         convention = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, names.GEN_AI_AGENT: flow}
         if event.outcome in ("failed", "expired"):

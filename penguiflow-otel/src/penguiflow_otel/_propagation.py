@@ -1,11 +1,13 @@
 """Carries traces from one process to another, in the `meta` of messages.
 
 Rules: the propagator is the application's (`OTEL_PROPAGATORS`), by default W3C's `traceparent`, `tracestate` and
-`baggage`. Whatever else is in `meta` is never touched, and what isn't text there is never read.
+`baggage`. Whatever else is in `meta` is never touched, and what isn't text there, or none that can be sent, is never
+read. A flow's own trace begins even where the propagator fails.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,8 +17,11 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanContext, get_current_span
 
 from penguiflow import Message
+from penguiflow_otel._texts import is_clean
 
 PayloadT = TypeVar("PayloadT")
+
+_log = logging.getLogger("penguiflow_otel")
 
 
 class _Meta(Getter[Mapping[str, Any]]):
@@ -24,7 +29,7 @@ class _Meta(Getter[Mapping[str, Any]]):
 
     def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
         value = carrier.get(key)
-        return [value] if isinstance(value, str) else None
+        return [value] if isinstance(value, str) and is_clean(value) else None
 
     def keys(self, carrier: Mapping[str, Any]) -> list[str]:
         return [key for key in carrier if isinstance(key, str)]
@@ -58,6 +63,15 @@ def extract(message: Message[Any], context: Context | None = None) -> Context:
 def carried(meta: Mapping[str, Any], context: Context) -> Context:
     """The context in a message's `meta`."""
     return get_global_textmap().extract(meta, context, _META)
+
+
+def carried_if_any(meta: Mapping[str, Any], context: Context) -> Context:
+    """The same for a trace that begins; the given context if the propagator fails."""
+    try:
+        return carried(meta, context)
+    except Exception:
+        _log.debug("the propagator can't read what a message carries", exc_info=True)
+        return context
 
 
 def carries(meta: Mapping[str, Any]) -> bool:

@@ -21,8 +21,9 @@ from penguiflow_otel import _names as names
 from penguiflow_otel._errors import cause, class_name, error_type, exception_event, text_of
 from penguiflow_otel._options import Options
 from penguiflow_otel._payloads import Payloads
-from penguiflow_otel._propagation import carried, carries, span_context
+from penguiflow_otel._propagation import carried_if_any, carries, span_context
 from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope, container_of, current_scope
+from penguiflow_otel._texts import clean
 
 CANCELLED: Mapping[str, Any] = {names.OUTCOME: "cancelled"}
 
@@ -64,17 +65,18 @@ class Spans:
         """The name and the attributes of a trace's span."""
         flow = event.flow_name
         if flow not in self._flows:
-            named = {names.GEN_AI_AGENT: flow, names.GEN_AI_WORKFLOW: flow, names.FLOW: flow}
+            told = clean(flow)
+            named = {names.GEN_AI_AGENT: told, names.GEN_AI_WORKFLOW: told, names.FLOW: told}
             static = {names.GEN_AI_OPERATION: names.INVOKE_WORKFLOW, **named}
-            self._flows[flow] = self._workflow_span.format(flow=flow, node=""), static
+            self._flows[flow] = clean(self._workflow_span.format(flow=told, node="")), static
         name, static = self._flows[flow]
         attributes = {**static, names.TRACE: event.trace_id, names.MODE: event.extra["mode"]}
         if message is None:
             return name, attributes
         headers = message.headers
-        attributes[names.TENANT] = headers.tenant
+        attributes[names.TENANT] = clean(headers.tenant)
         if headers.topic is not None:
-            attributes[names.TOPIC] = headers.topic
+            attributes[names.TOPIC] = clean(headers.topic)
         if headers.priority:
             attributes[names.PRIORITY] = headers.priority
         if self._payloads is not None:
@@ -219,7 +221,7 @@ class Spans:
     def note_route(self, event: FlowEvent, scope: NodeScope) -> None:
         """A router has chosen: its span says whom, and who decided it."""
         if scope.span is not None:
-            targets = [str(target) for target in event.extra["targets"]]
+            targets = [clean(str(target)) for target in event.extra["targets"]]
             scope.span.set_attributes({names.TARGETS: targets, names.DECIDED_BY: event.extra["decided_by"]})
 
     # errors
@@ -253,8 +255,8 @@ def _parent(message: Message[Any], current: Context) -> tuple[Context, list[Link
         return current, None
     here = span_context(current)
     if here is None:
-        return carried(meta, current), None
-    there = span_context(carried(meta, Context()))
+        return carried_if_any(meta, current), None
+    there = span_context(carried_if_any(meta, Context()))
     return current, None if there is None or there.span_id == here.span_id else [Link(there)]
 
 

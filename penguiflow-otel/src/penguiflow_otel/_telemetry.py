@@ -6,7 +6,9 @@ forgotten at once: the end of a trace is the last that is told of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import get_current
@@ -20,6 +22,7 @@ from penguiflow_otel._metrics import Instruments
 from penguiflow_otel._options import Options
 from penguiflow_otel._scopes import NodeInfo, NodeScope, TraceScope
 from penguiflow_otel._spans import Spans
+from penguiflow_otel._texts import clean
 from penguiflow_otel._version import __version__
 
 SCOPE = "penguiflow_otel"
@@ -28,7 +31,7 @@ Handler = Callable[[FlowEvent], None]
 
 
 class Telemetry:
-    """Spans, metrics and log correlation of a flow. One for each flow.
+    """Spans, metrics and log correlation of a flow. Flows may share one.
 
     Args:
         options: What is wanted; by default all but payloads and spans of attempts.
@@ -62,6 +65,7 @@ class Telemetry:
         self._spans: Spans | None = None
         self._instruments: Instruments | None = None
         self._stamps: LogStamps = LogStamps()
+        self._flows: WeakKeyDictionary[PenguiFlow, asyncio.AbstractEventLoop] = WeakKeyDictionary()  # that have started
         self._looked_at: tuple[object, object] = (None, None)
         self._idle: dict[str, Handler] = {"trace_start": self._look}
         self._busy: dict[str, Handler] = {
@@ -88,15 +92,21 @@ class Telemetry:
         if self._discovered and given:
             self._handlers = {}
             return
+        self._flows[flow] = asyncio.get_running_loop()
         self._bind()
 
     async def stop(self, flow: PenguiFlow) -> None:
         """Give back what belongs to the process. What providers hold is theirs to send."""
-        self._stamps.end()
-        left = list(self._traces.values())  # nothing, unless the plugin was put in quarantine
-        self._traces.clear()
-        if self._spans is not None:
-            for scope in left:
+        self._flows.pop(flow, None)
+        # one that nobody has stopped ended with its loop
+        others = {other.name for other, loop in list(self._flows.items()) if not loop.is_closed()}
+        if not others:
+            self._stamps.end()
+        # nothing, unless the plugin was put in quarantine
+        left = [scope for scope in list(self._traces.values()) if scope.key[0] not in others]
+        for scope in left:
+            del self._traces[scope.key]
+            if self._spans is not None:
                 self._spans.abandon(scope)
 
     @hookimpl
@@ -110,9 +120,10 @@ class Telemetry:
         """Traces, node runs and waiting messages, by flow. Called from the threads that collect metrics."""
         sums: dict[str, tuple[int, int, int]] = {}
         for scope in list(self._traces.values()):
-            traces, nodes, pending = sums.get(scope.key[0], (0, 0, 0))
+            flow = clean(scope.key[0])
+            traces, nodes, pending = sums.get(flow, (0, 0, 0))
             waiting = sum(list(scope.pending.values()))
-            sums[scope.key[0]] = (traces + 1, nodes + scope.active, pending + waiting)
+            sums[flow] = (traces + 1, nodes + scope.active, pending + waiting)
         return sums
 
     # binding

@@ -346,6 +346,43 @@ async def test_the_nodes_of_subflows_and_playbooks_have_their_own_flow_as_a_labe
     nothing_is_active(seen)
 
 
+async def test_first_chunks_belong_to_the_trace_of_their_flow_though_another_flow_has_one_of_the_same_id(
+    registry: CollectorRegistry,
+):
+    shared, truth = Prometheus(registry=registry), Ledger()
+
+    @node
+    async def writes(x: int, ctx: Context) -> int:
+        await ctx.emit_chunk("one")
+        return x
+
+    inner = create(writes, name="by/inner")
+
+    @node
+    async def quiet(x: int) -> int:
+        return x
+
+    async with create(writes, name="asked", plugins=[shared, truth]) as asked:
+        async with create(quiet, name="silent", plugins=[shared, truth]) as silent:
+
+            @node
+            async def asks(message: Message[int], ctx: Context) -> int:
+                await silent.ask(message)
+                await asked.ask(message)
+                return 1
+
+            deep = subflow("deep", inner)
+            async with create(asks.to(deep), name="top/most", plugins=[shared, truth]) as flow:
+                await flow.ask(1)
+    seen = scraped(registry)
+    assert seen.by("penguiflow_stream_first_chunk_seconds_count", "flow") == {("asked",): 1, ("top/most",): 1}
+    began = {e.flow_name: e.ts for e in truth.events if e.event_type == "trace_start"}
+    wrote = [e.ts for e in truth.events if e.event_type == "stream_chunk"]
+    for name, ts in zip(("asked", "top/most"), wrote, strict=True):
+        waited = seen.value("penguiflow_stream_first_chunk_seconds_sum", flow=name)
+        assert waited == pytest.approx(ts - began[name])
+
+
 async def test_what_waits_in_a_subflow_is_shown_at_its_node_and_for_the_flow_that_runs(registry: CollectorRegistry):
     tap = Tap()
     inner = create(pour.to(tap.node), name="inner")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from penguiflow_mlflow.writer import fresh
 from penguiflow_mlflow.writer.book import Row
 from penguiflow_mlflow.writer.deadline import Deadline
-from penguiflow_mlflow.writer.keys import safe
+from penguiflow_mlflow.writer.keys import plain, safe, title
 from penguiflow_mlflow.writer.lock import alone
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Store:
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
         if name is None and (number := os.environ.get("MLFLOW_EXPERIMENT_ID")):
             return client, str(client.get_experiment(number).experiment_id)
-        name = name or otherwise
+        name = name or title(otherwise)
         found = client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -167,15 +167,15 @@ class Store:
             return None
 
     def _begun(self, name: str, tags: Mapping[str, str], ts: float) -> str:
-        short = {safe(key): str(value)[:LONGEST_VALUE] for key, value in tags.items()}
-        made = self._client.create_run(self.experiment_id, int(ts * 1e3), short, run_name=name)
+        short = {safe(key): _cut(value) for key, value in tags.items()}
+        made = self._client.create_run(self.experiment_id, int(ts * 1e3), short, run_name=title(name))
         return str(made.info.run_id)
 
     def params(self, run: str, params: Mapping[str, str]) -> None:
         """Set what stays the same in a run."""
         from mlflow.entities import Param
 
-        given = [Param(safe(key), str(value)[:LONGEST_VALUE]) for key, value in params.items()]
+        given = [Param(safe(key), _cut(value)) for key, value in params.items()]
         try:
             self._tried(lambda: self._client.log_batch(run, params=given))
         except Exception as exc:
@@ -202,7 +202,7 @@ class Store:
                 self._in_time()
             with tempfile.TemporaryDirectory(prefix="penguiflow-mlflow-") as folder:
                 path = Path(folder, name)
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
+                path.write_bytes(plain(content).encode() if isinstance(content, str) else content)
                 self._tried(lambda: self._client.log_artifact(run, str(path)))
         except Exception as exc:
             self._fails(exc, f"the artifact {name} couldn't be kept")
@@ -213,7 +213,7 @@ class Store:
         """End a run at `ts` (epoch seconds; now, by default); whether that went well. Not tried, as `file`, in vain."""
         from mlflow.entities import RunTag
 
-        last = [RunTag(key, str(value)[:LONGEST_VALUE]) for key, value in tags.items()]
+        last = [RunTag(key, _cut(value)) for key, value in tags.items()]
         ended = None if ts is None else int(ts * 1e3)
         try:
             if self._down:
@@ -278,6 +278,11 @@ def _touched(uri: str) -> None:
     from mlflow import MlflowClient
 
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
+def _cut(value: object) -> str:
+    """A value of a tag or param."""
+    return plain(str(value)[:LONGEST_VALUE])
 
 
 def _passing(exc: Exception) -> bool:

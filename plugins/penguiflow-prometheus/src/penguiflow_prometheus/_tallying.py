@@ -23,7 +23,8 @@ class Watch:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger: Ledger = ledger
-        self.begun: dict[str | None, tuple[float, FlowCells]] = {}  # the traces that have written no chunk yet
+        # the traces that have written no chunk yet, by outermost flow and id: flows may share both plugin and id
+        self.begun: dict[tuple[str, str | None], tuple[float, FlowCells]] = {}
 
     def leave(self) -> Ledger:
         """Give the ledger up. What comes later, as the last words of a node that ignored its end, isn't shown."""
@@ -34,6 +35,20 @@ class Watch:
     def see(self, event: FlowEvent) -> None:
         """Add an event."""
         _SEEN[event.event_type](self, event)
+
+    def first(self, event: FlowEvent) -> tuple[float, FlowCells] | None:
+        """When a chunk's trace began, and the cells of its flow, if this is its first chunk.
+
+        A node's id begins with the outermost flow's name, which may have slashes of its own.
+        """
+        node_id = event.node_id or ""
+        end = node_id.find("/")
+        while end != -1:
+            begun = self.begun.pop((node_id[:end], event.trace_id), None)
+            if begun is not None:
+                return begun
+            end = node_id.find("/", end + 1)
+        return None
 
     def flow(self, event: FlowEvent) -> FlowCells:
         """The cells of the event's flow."""
@@ -99,7 +114,7 @@ def _stream_chunk(watch: Watch, event: FlowEvent) -> None:
     node = watch.node(event)
     node.chunks += 1
     node.characters += event.extra["length"]
-    begun = watch.begun.pop(event.trace_id, None)
+    begun = watch.first(event) if watch.begun else None
     if begun is None:
         return
     since, flow = begun
@@ -112,7 +127,7 @@ def _trace_start(watch: Watch, event: FlowEvent) -> None:
     flow, mode = watch.flow(event), event.extra["mode"]
     flow.started[mode] = flow.started.get(mode, 0) + 1
     flow.active[mode] = flow.active.get(mode, 0) + 1
-    watch.begun[event.trace_id] = event.ts, flow
+    watch.begun[event.flow_name, event.trace_id] = event.ts, flow
 
 
 def _trace_finish(watch: Watch, event: FlowEvent) -> None:
@@ -122,7 +137,7 @@ def _trace_finish(watch: Watch, event: FlowEvent) -> None:
     flow.tokens += min(extra["tokens"], LARGEST)
     flow.cost += min(extra["cost"], LARGEST)
     watch.timing(flow.ended, outcome).add((event.latency_ms or 0.0) / 1e3, event.trace_id, event.ts)
-    watch.begun.pop(event.trace_id, None)
+    watch.begun.pop((event.flow_name, event.trace_id), None)
     if event.error is not None and outcome != "cancelled":
         watch.count_error(flow.failures, event)
 
