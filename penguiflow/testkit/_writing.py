@@ -20,7 +20,7 @@ from penguiflow.testkit._taped import UNSET, Act, Attempt, Run
 
 _KIT = "penguiflow.testkit"
 _NAMES = ("Act", "Attempt", "Run", "assert_node_sequence", "assert_retries", "replay")
-_OWN = ("RUNS", "flow", "played")  # what the file calls its own
+_OWN = ("RUNS", "played")  # what the file calls its own
 
 
 def to_pytest(
@@ -41,14 +41,14 @@ def to_pytest(
         ValueError: nothing says where the flow is, or the message can't be written as Python.
     """
     title = _title(name or f"test_{recording.flow.name}_{recording.played.outcome}")
-    writer = Writer({_KIT: _NAMES, "": [*_OWN, title]})
     where = flow or _whereabouts(recording.flow)
     module, _, attribute = where.partition(":")
     if not (module and attribute):
         raise ValueError(f"flow= says where the test finds the flow, as in module:flow, not {where!r}")
+    maker = "()" if not isinstance(_found(module, attribute), PenguiFlow | None) else ""
+    writer = Writer({_KIT: _NAMES, "": [*_OWN, title, *(["flow"] if maker else [])]})
     first, *rest = attribute.split(".")
     called = ".".join([writer.imported(module, first), *rest])
-    maker = "()" if not isinstance(_found(module, attribute), PenguiFlow | None) else ""
     body = list(_body(recording, writer, f"{called}{maker}", title))
     return "\n".join([*_head(recording, writer, folder), *body, ""])
 
