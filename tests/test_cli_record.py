@@ -92,8 +92,8 @@ def test_what_the_test_can_not_hold_runs_itself():
 
 def test_a_function_that_makes_the_flow_is_called_by_the_test_and_a_trace_may_run_out():
     write("shop.py")
-    result = invoke("record", "shop:stuck", "--input", "1", "--timeout", "0.09")
-    assert "    flow = stuck()\n    played = replay(flow, 1, RUNS, timeout_s=0.09)\n" in result.stdout
+    result = invoke("record", "shop:stuck", "--input", "1", "--timeout", "0.04")
+    assert "    flow = stuck()\n    played = replay(flow, 1, RUNS, timeout_s=0.04)\n" in result.stdout
     Path("test_shop.py").write_text(result.stdout, encoding="utf-8")
     assert "1 passed" in verdict("test_shop.py", path=".")
 
