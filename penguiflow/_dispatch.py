@@ -29,10 +29,12 @@ class _LogEvents:
     gets an underscore after it.
     """
 
+    def __init__(self) -> None:
+        self._taken = {"message", "asctime", *vars(logging.makeLogRecord({}))}
+
     @hookimpl
     def on_event(self, event: FlowEvent) -> None:
-        taken = {"message", "asctime", *vars(logging.makeLogRecord({}))}
-        extra = {f"{key}_" if key in taken else key: value for key, value in event.to_payload().items()}
+        extra = {f"{key}_" if key in self._taken else key: value for key, value in event.to_payload().items()}
         event_log.debug("%s %s", event.event_type, event.node_name or event.flow_name, extra=extra)
 
 

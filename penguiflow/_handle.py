@@ -103,8 +103,7 @@ class TraceHandle:
     def __del__(self) -> None:
         trace = self._trace
         if trace.settled:
-            if trace.error is not None and not (trace.heard or trace.answered) and trace.outcome != CANCELLED:
-                log_unheard(trace)
+            log_unheard(trace)
         elif not self._reading:
             trace.forsaken = not trace.heard
             self._ignore()
@@ -189,8 +188,7 @@ class FlowStream:
         if not trace.settled:
             cancel(trace)
             await settled(trace)
-        if trace.error is not None and not (trace.heard or trace.answered) and trace.outcome != CANCELLED:
-            log_unheard(trace)
+        log_unheard(trace)
 
     def __aiter__(self) -> FlowStream:
         _require_loop(self._entered())

@@ -196,7 +196,7 @@ def _unregister(trace: Trace) -> None:
         trace_event("trace_finish", trace)
     if trace.outcome in (CANCELLED, EXPIRED) and trace.mode in (EMIT, START):
         deliver_ending(trace)
-    if trace.forsaken and trace.error is not None and trace.outcome != CANCELLED and not trace.answered:
+    if trace.forsaken:
         log_unheard(trace)
     if trace.slot:
         trace.slot = False

@@ -44,8 +44,8 @@ def deliver_error(trace: Trace, error: FlowError) -> None:
 
 
 def log_unheard(trace: Trace) -> None:
-    """A started trace failed, and nobody holds its handle any more to learn of it."""
-    if trace.error is not None:
+    """Nobody can learn of a trace's end any more: its handle or stream was let go. Say so if it failed unheard."""
+    if trace.error is not None and trace.outcome != CANCELLED and not (trace.heard or trace.answered):
         log.error("trace %s failed: %s", trace.id, trace.error.message, exc_info=trace.error.original_exc)
 
 

@@ -1,6 +1,6 @@
 """What annotations say: which values a node takes, and whether two annotations can ever meet.
 
-Rules: what can't be resolved is `UNKNOWN`, and unknown is never wrong. Two types are called disjoint only where no
+Rules: what can't be resolved is `UNKNOWN`, and unknown is never wrong. Two types are called incompatible only where no
 value of the one can pass validation as the other, pydantic's lenient conversions included.
 """
 
@@ -97,16 +97,11 @@ def compatible(given: Any, wanted: Any) -> bool:
         given: What there is: an annotation, a union or `Message[...]` of some.
         wanted: What is asked for. pydantic's lenient conversions count, as from `str` to `int`.
     """
-    return not disjoint(given, wanted)
-
-
-def disjoint(given: Any, wanted: Any) -> bool:
-    """Whether no value of `given` can ever pass as `wanted`."""
     if _opaque(wanted) or _opaque(given):
-        return False
+        return True
     sources = [part for part in payloads(given) if part is not type(None) and part is not None]
     targets = payloads(wanted)
-    return bool(sources) and all(_apart(source, target) for source in sources for target in targets)
+    return not sources or not all(_apart(source, target) for source in sources for target in targets)
 
 
 def _apart(source: Any, target: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from penguiflow._errors import CycleError, GraphError
 from penguiflow._models import WM, FinalAnswer
 from penguiflow._node import Adjacency, JoinRole, Node
-from penguiflow._types import UNKNOWN, disjoint, members, only_chunks, spelled
+from penguiflow._types import UNKNOWN, compatible, members, only_chunks, spelled
 
 
 class Wiring(NamedTuple):
@@ -161,7 +161,7 @@ def _mismatches(wiring: Wiring) -> Iterable[str]:
             gives, wants = _output(giver, source in targets), taker.shape.wants
             if source == target or taker.policy.validate in ("out", "none") or only_chunks(wants):
                 continue
-            if disjoint(gives, wants):
+            if not compatible(gives, wants):
                 yield (
                     f"{giver.name!r} gives {spelled(gives)}, but {taker.name!r} takes {spelled(wants)}: "
                     f"change one annotation, or put a node between them that converts"

@@ -13,6 +13,7 @@ from penguiflow.cli import copying
 from penguiflow.cli.copying import copied, template
 from penguiflow.cli.speech import Complaint
 from tests.utils.commandline import invoke, sentence, workplace
+from tests.utils.hostile import ROOT
 
 here = pytest.fixture(workplace, autouse=True)
 
@@ -155,6 +156,20 @@ def test_a_name_that_would_break_the_copy_is_refused(source, tmp_path, name, why
     assert caught.value.code == 2
     assert why in caught.value.text
     assert not [*tmp_path.glob("out/*")]
+
+
+FOLDERS = [*ROOT.glob("penguiflow-*/pyproject.toml"), *ROOT.glob("plugins/penguiflow-*/pyproject.toml")]
+OURS = sorted(path.parent.name for path in FOLDERS)
+
+
+@pytest.mark.parametrize("distribution", OURS)
+def test_the_name_of_each_of_our_own_distributions_is_refused(source, tmp_path, distribution):
+    with pytest.raises(Complaint, match=f"{distribution} is there already"):
+        copied(source, distribution.removeprefix("penguiflow-"), tmp_path)
+
+
+def test_our_own_distributions_are_found():
+    assert "penguiflow-viz" in OURS
 
 
 @pytest.mark.parametrize(("name", "kind"), [("make-template", "observer"), ("targets", "policy")])

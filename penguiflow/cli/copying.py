@@ -112,7 +112,6 @@ def _refuse_bad(name: str) -> None:
         raise Complaint(
             f"{name!r} is no name for a plugin: small letters, digits and single hyphens, as in slow-nodes{said}", USAGE
         )
-
     if name in _OURS or keyword.iskeyword(_title(name)):
         why = f"{_PREFIX}{name} is there already" if name in _OURS else f"{_title(name)} can't name a class"
         raise Complaint(f"{name!r} is no name for a new plugin, since {why}: choose another one", USAGE)

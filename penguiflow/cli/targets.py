@@ -6,12 +6,14 @@ arguments that returns one. A wrong name is wrong usage; code of the target that
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,18 +43,26 @@ def _module(name: str) -> ModuleType:
     if "" in name.split("."):
         raise Complaint(f"{name!r} is no module: write {SHAPE}", USAGE)
     _on_path(os.getcwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        if exc.name is not None and (name == exc.name or name.startswith(f"{exc.name}.")):
+    with _complaining(f"{name} can't be imported"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as exc:
+            if exc.name is None or not (name == exc.name or name.startswith(f"{exc.name}.")):
+                raise
             raise Complaint(
                 f"there is no module {exc.name!r} here or among what is installed{_beside(name)}", USAGE
             ) from None
-        raise _broken(name, exc) from None
-    except (KeyboardInterrupt, OutputError):
+
+
+@contextlib.contextmanager
+def _complaining(what: str) -> Iterator[None]:
+    """Make a sentence of whatever somebody's code raises; pytest's skip, for one, stands beside `Exception`."""
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError, Complaint):
         raise
-    except BaseException as exc:  # pytest's skip, for one, stands beside Exception
-        raise _broken(name, exc) from None
+    except BaseException as exc:
+        raise Complaint(f"{what}: {_why(exc)}", WRONG) from None
 
 
 def _beside(name: str) -> str:
@@ -73,23 +83,18 @@ def _file(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[title] = module  # annotations of its nodes are resolved there
-    try:
-        spec.loader.exec_module(module)
-    except (KeyboardInterrupt, OutputError):
-        raise
-    except BaseException as exc:
-        sys.modules.pop(title, None)
-        raise _broken(name, exc) from None
+    with _complaining(f"{name} can't be imported"):
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(title, None)
+            raise
     return module
 
 
 def _on_path(folder: str) -> None:
     if folder not in sys.path and "" not in sys.path[:1]:
         sys.path.insert(0, folder)
-
-
-def _broken(name: str, exc: BaseException) -> Complaint:
-    return Complaint(f"{name} can't be imported: {_why(exc)}", WRONG)
 
 
 def _why(exc: BaseException) -> str:
@@ -101,12 +106,11 @@ def _why(exc: BaseException) -> str:
 def _found(module: ModuleType, where: str, attribute: str) -> Any:
     found: Any = module
     for name in attribute.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise Complaint(f"{where} has no {attribute!r}{_meant(module, attribute)}", USAGE) from None
-        except Exception as exc:
-            raise Complaint(f"{where}:{attribute} can't be read: {_why(exc)}", WRONG) from None
+        with _complaining(f"{where}:{attribute} can't be read"):
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                raise Complaint(f"{where} has no {attribute!r}{_meant(module, attribute)}", USAGE) from None
     return found
 
 
@@ -139,12 +143,8 @@ def _flow(found: Any, target: str) -> PenguiFlow:
     if inspect.isclass(found) or not callable(found):
         raise Complaint(f"{target} is {_shown(found)}, and no flow: name a flow, or a function that returns one", USAGE)
     _refuse_arguments(found, target)
-    try:
+    with _complaining(f"{target}() raised"):
         made = found()
-    except (KeyboardInterrupt, OutputError):
-        raise
-    except BaseException as exc:
-        raise Complaint(f"{target}() raised: {_why(exc)}", WRONG) from None
     if not isinstance(made, PenguiFlow):
         raise Complaint(f"{target}() returned {_shown(made)}, and no flow", USAGE)
     return made
